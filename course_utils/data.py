@@ -1,0 +1,133 @@
+"""Fashion-MNIST, from the files in the repository; nothing is downloaded (data/README.md has source and licence)."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from course_utils._checks import batch, describe
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+# name: md5 of the published .gz file, md5 of what it unpacks to
+FILES = {
+    "train-images-idx3-ubyte": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "f4a8712d7a061bf5bd6d2ca38dc4d50a"),
+    "train-labels-idx1-ubyte": ("25c81989df183df01b3e8a0aad5dffbe", "9018921c3c673c538a1fc5bad174d6f9"),
+    "t10k-images-idx3-ubyte": ("bef4ecab320f06d8554ea6380940ec79", "8181f5470baa50b63fa0f6fddb340f0a"),
+    "t10k-labels-idx1-ubyte": ("bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965"),
+}
+
+
+def fashion_mnist(train=True, root=DATA):
+    """Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv 1708.07747), 60,000 training or 10,000 test images.
+
+    The first call unpacks the files in `root`, or, where that folder can't be written to, in the user's cache folder.
+
+    Args:
+        train: the training images, or else the test images.
+        root: the folder that holds FashionMNIST/raw.
+
+    Returns:
+        images: (N, 1, 28, 28) uint8, 0 .. 255.
+        labels: (N,) int64; CLASSES has their names.
+
+    Raises:
+        FileNotFoundError: a data file is missing.
+        ValueError: a data file is damaged.
+        Both name the file and say what to do.
+    """
+    from torchvision.datasets import FashionMNIST  # slow to import, and most of the package does without it
+
+    dataset = FashionMNIST(unpacked(Path(root)), train=train, download=False)
+    return dataset.data[:, None], dataset.targets
+
+
+def scale(images):
+    """From uint8, 0 .. 255, to float32, -1 .. 1, the range that diffusion models work in.
+
+    Args:
+        images: (B, ...) uint8.
+
+    Raises:
+        TypeError: the images are not uint8, and so perhaps scaled already.
+    """
+    if not isinstance(images, torch.Tensor) or images.dtype != torch.uint8:
+        raise TypeError(f"scale: images must be a uint8 tensor, 0 .. 255, but is {describe(images)}.")
+    return images.float() / 127.5 - 1
+
+
+def unscale(images):
+    """From floating point, -1 .. 1, back to uint8, 0 .. 255, rounded; values outside are clipped.
+
+    Args:
+        images: (B, ...) floating point.
+
+    Raises:
+        TypeError: the images are not floating point.
+        ValueError: there are none.
+    """
+    batch("unscale: images", images, {})
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def unpacked(root):
+    """A folder in which all four files lie unpacked and whole: `root`, or a writable one beside it."""
+    target = root if whole(root) else next(folder for folder in (root, *caches()) if writable(raw(folder)))
+    if not whole(target):
+        with FileLock(raw(target) / "unpacking.lock"):
+            for name in FILES:
+                unpack(raw(root), raw(target), name)
+    return target
+
+
+def raw(root):
+    return root / "FashionMNIST" / "raw"
+
+
+def whole(root):
+    return all(md5(raw(root) / name) == after for name, (_, after) in FILES.items())
+
+
+def md5(path):
+    """The file's md5 sum, or None where there is no such file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def caches():
+    yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "course_utils"
+    yield Path(tempfile.mkdtemp(prefix="course_utils-"))
+
+
+def writable(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def unpack(source, target, name):
+    """Unpack one file, so that it is either whole or not there: under another name first, then renamed."""
+    before, after = FILES[name]
+    if md5(target / name) == after:  # another process was faster, or only one of the four was damaged
+        return
+    packed = source / f"{name}.gz"
+    advice = f"Restore it with `git checkout -- {packed}`, or clone the course again."
+    if not packed.is_file():
+        raise FileNotFoundError(f"The data file {packed} is missing. {advice}")
+    if md5(packed) != before:
+        raise ValueError(f"The data file {packed} is damaged: its md5 sum is {md5(packed)}, not {before}. {advice}")
+    part = target / f"{name}.part"
+    with gzip.open(packed) as compressed, part.open("wb") as plain:
+        shutil.copyfileobj(compressed, plain)
+    os.replace(part, target / name)

@@ -1,0 +1,520 @@
+"""The loss, the training step, the loop, the averaged weights, and checkpoints (notebook 04)."""
+
+import contextlib
+import copy
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from course_utils._checks import (
+    batch,
+    beside,
+    checked,
+    describe,
+    function,
+    instance,
+    integer,
+    integer_tensor,
+    is_uint8,
+    like,
+    number,
+    optional,
+    timestep,
+)
+from course_utils.data import scale
+from course_utils.forward import add_noise
+from course_utils.schedule import NoiseSchedule
+from course_utils.unet import UNet
+
+SAVE_EVERY = 500  # steps between two checkpoints
+
+
+def a_batch_of_t(name, value, arguments):
+    integer_tensor(name, value)
+    timestep("x_0")(name, value, arguments)
+
+
+def module(name, value, arguments):
+    instance(torch.nn.Module)(name, value, arguments)
+
+
+@checked(schedule=instance(NoiseSchedule), model=function, x_0=batch, t=a_batch_of_t, noise=like("x_0"))
+def diffusion_loss(model, x_0, t, noise, schedule):
+    """How far the network's guess of the noise is from the noise: L_simple (DDPM, arXiv 2006.11239, eq. 14).
+
+    Args:
+        model: model(x_t, t) -> noise_hat.
+        x_0: (B, ...) clean images, -1 .. 1.
+        t: (B,) integers within 1 .. T, one for each image.
+        noise: like x_0, drawn from N(0, 1).
+        schedule: a NoiseSchedule.
+
+    Returns:
+        The mean squared error, a tensor without dimensions, with its gradient. A prediction of no noise costs 1.
+
+    Raises:
+        TypeError: a wrong type, or dtypes that differ.
+        ValueError: shapes or devices that differ, an empty batch, or t outside 1 .. T; also where the network's answer
+            has not the shape of the noise.
+    """
+    x_t = add_noise(x_0, t, noise, schedule)
+    return F.mse_loss(same_shape(model(x_t, t), noise), noise)
+
+
+def same_shape(noise_hat, noise):
+    """noise_hat, unless its shape is not that of the noise, which the mean squared error would broadcast."""
+    if noise_hat.shape != noise.shape:
+        raise ValueError(
+            f"diffusion_loss: the model must return the shape of its input, {tuple(noise.shape)}, "
+            f"but returned {describe(noise_hat)}."
+        )
+    return noise_hat
+
+
+def generator_of(other):
+    """A torch.Generator on the device of the argument `other`, where training draws."""
+
+    def rule(name, value, arguments):
+        instance(torch.Generator)(name, value, arguments)
+        device = arguments[other].device
+        if value.device.type != device.type:
+            raise ValueError(f"{name} must be where {other} is, on {device}, but is on {value.device}.")
+
+    return rule
+
+
+@checked(
+    schedule=instance(NoiseSchedule),
+    model=function,
+    x_0=batch,
+    optimizer=instance(torch.optim.Optimizer, "an"),
+    generator=optional(generator_of("x_0")),
+    loss=function,
+)
+def training_step(model, x_0, schedule, optimizer, generator=None, labels=None, loss=diffusion_loss):
+    """Draw a level and noise for each image, and take one step down the loss (DDPM, algorithm 1).
+
+    Args:
+        model: model(x_t, t) -> noise_hat; with labels, model(x_t, t, labels).
+        x_0: (B, ...) clean images, -1 .. 1.
+        schedule: a NoiseSchedule; t is drawn from 1 .. T, both ends included.
+        optimizer: over the model's parameters.
+        generator: a torch.Generator on x_0's device; by default torch's own.
+        labels: (B,) integers, where the network knows classes.
+        loss: a function of the arguments of `diffusion_loss`.
+
+    Returns:
+        The loss before the step, as a float.
+
+    Raises:
+        TypeError, ValueError: as `diffusion_loss`.
+        FloatingPointError: the loss is not finite; nothing has been changed then.
+    """
+    t = torch.randint(1, schedule.T + 1, (len(x_0),), generator=generator, device=x_0.device)
+    noise = torch.randn(x_0.shape, generator=generator, dtype=x_0.dtype, device=x_0.device)
+    value = loss(with_labels(model, labels), x_0, t, noise, schedule)
+    check_finite(value)
+    optimizer.zero_grad()
+    value.backward()
+    optimizer.step()
+    return value.item()
+
+
+def check_finite(value):
+    if not value.isfinite():
+        raise FloatingPointError(
+            f"training_step: the loss is {value.item()}, so this step was not taken. Lower lr, or look for values "
+            "that are infinite or not a number in the images."
+        )
+
+
+def with_labels(model, labels):
+    """model(x_t, t), whether or not the network is to be told labels."""
+    return model if labels is None else lambda x_t, t: model(x_t, t, labels)
+
+
+class EMA:
+    """An average of a model's weights over its last steps; it samples better than the latest weights do.
+
+    After n updates the share of the old average that an update keeps is min(decay, (n + 1) / (n + 10)): an average
+    that began at 0.999 would still be full of the random start after a short run.
+
+    Args:
+        model: a torch.nn.Module, which is copied.
+        decay: the share that an update keeps in the long run, 0 .. 1 without the 1.
+
+    Attributes:
+        model: the copy with the averaged weights, in eval mode and without gradients.
+        updates: how often `update` was called.
+    """
+
+    @checked(model=module, decay=number(0, math.nextafter(1, 0)))
+    def __init__(self, model, decay=0.999):
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @checked(model=module)
+    @torch.no_grad()
+    def update(self, model):
+        """Move the average towards the model's present weights; buffers are copied."""
+        decay = min(self.decay, (self.updates + 1) / (self.updates + 10))
+        for average, weight in zip(self.model.parameters(), model.parameters(), strict=True):
+            average.lerp_(weight, 1 - decay)
+        for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            average.copy_(buffer)
+        self.updates += 1
+
+
+def learning_rate(step, steps, lr):
+    """The rate of step 1 .. steps: a short rise, then lr, then a straight fall over the last 40 % of the steps."""
+    rise = step / min(100, 0.1 * steps)
+    fall = (steps + 1 - step) / (0.4 * steps)
+    return lr * min(rise, 1, fall)
+
+
+def a_data_set(name, value, arguments):
+    """(N, C, H, W) images, uint8, or floating point within -1 .. 1; looked at whole, once."""
+    if not is_uint8(value):
+        batch(name, value, arguments)
+    if value.ndim != 4 or len(value) == 0:
+        raise ValueError(f"{name} must have shape (N, C, H, W) with at least one image, but is {describe(value)}.")
+    if value.is_floating_point():
+        low, high = value.min().item(), value.max().item()
+        if not (-1 <= low < 0 and high <= 1):  # NaN ends here too
+            raise ValueError(
+                f"{name} must be uint8, or floating point scaled to -1 .. 1, but they run from {low:g} to {high:g}. "
+                "Scale them: 2 * images - 1 takes 0 .. 1 to -1 .. 1."
+            )
+
+
+def labels_of_images(name, value, arguments):
+    integer_tensor(name, value)
+    beside(name, value, "images", arguments["images"])
+
+
+def model_beside_images(name, value, arguments):
+    module(name, value, arguments)
+    device, images = next(value.parameters()).device, arguments["images"]
+    if device != images.device:
+        raise ValueError(f"{name} must be where the images are, on {images.device}, but is on {device}. Use .to().")
+
+
+@checked(
+    schedule=instance(NoiseSchedule),
+    images=a_data_set,
+    model=model_beside_images,
+    steps=integer(1),
+    batch_size=integer(1),
+    loss=function,
+    labels=optional(labels_of_images),
+    generator=optional(generator_of("images")),
+    lr=number(0, math.inf, open_ends=True),
+    ema=optional(instance(EMA, "an")),
+    callback=optional(function),
+)
+def train(
+    model,
+    images,
+    schedule,
+    *,
+    steps,
+    batch_size=32,
+    lr=2e-3,
+    ema=None,
+    loss=diffusion_loss,
+    labels=None,
+    callback=None,
+    checkpoint=None,
+    generator=None,
+):
+    """Train the model, in place, with Adam on batches drawn at random (DDPM, algorithm 1).
+
+    Stopping it (the stop button, Ctrl-C) ends the run after the step under way and keeps all that was learnt: the
+    model, the EMA, the history, and the checkpoint. The same call again goes on from the checkpoint, and ends in the
+    same weights as without stopping, on the CPU bit for bit.
+
+    Args:
+        model: a torch.nn.Module, model(x_t, t) -> noise_hat; with labels, model(x_t, t, labels). On images' device.
+        images: (N, C, H, W) uint8, or floating point within -1 .. 1.
+        schedule: a NoiseSchedule.
+        steps: how many steps, those of a checkpoint included.
+        batch_size: images a step, drawn with replacement.
+        lr: the highest learning rate; see `learning_rate`.
+        ema: an EMA of the model, which is updated after every step.
+        loss: a function of the arguments of `diffusion_loss`.
+        labels: (N,) integers, where the network knows classes.
+        callback: callback(step, loss) is called after every step, step running from 1.
+        checkpoint: a path. Where the file exists, training goes on from it; it is written every 500 steps and at the
+            end, also where you stop it.
+        generator: a torch.Generator on images' device; by default a new one, seeded from torch's own.
+
+    Returns:
+        The history, a list with the loss of every step so far.
+
+    Raises:
+        TypeError, ValueError: arguments of the wrong type, shape, device or range, images that were not scaled, or a
+            checkpoint that is damaged or of another model.
+        FloatingPointError: the loss became infinite or not a number; the model is as the last good step left it.
+    """
+    generator = generator or new_generator(images.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    state = dict(ema=ema, optimizer=optimizer, generator=generator)
+    history = load_checkpoint(checkpoint, model, **state) if checkpoint and Path(checkpoint).exists() else []
+
+    model.train()
+    with stop_button() as stopped:
+        try:
+            for step in range(len(history) + 1, steps + 1):
+                before_step = generator.get_state()
+                optimizer.param_groups[0]["lr"] = learning_rate(step, steps, lr)
+                chosen = torch.randint(len(images), (batch_size,), generator=generator, device=images.device)
+                x_0 = scale(images[chosen]) if is_uint8(images) else images[chosen]
+                chosen_labels = None if labels is None else labels[chosen]
+                history.append(training_step(model, x_0, schedule, optimizer, generator, chosen_labels, loss))
+                before_step = generator.get_state()
+                if ema is not None:
+                    ema.update(model)
+                if checkpoint and step % SAVE_EVERY == 0 and step < steps:
+                    save_checkpoint(checkpoint, model, history=history, **state)
+                if callback is not None:
+                    callback(step, history[-1])
+                if stopped.is_set():
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            print(f"\nStopped after step {len(history)} of {steps}. What was learnt is kept.", file=sys.stderr)
+            generator.set_state(before_step)
+    if checkpoint:
+        save_checkpoint(checkpoint, model, history=history, **state)
+    return history
+
+
+def new_generator(device):
+    """A generator of its own for a run, seeded from torch's, so that torch.manual_seed decides."""
+    return torch.Generator(device).manual_seed(torch.randint(2**63 - 1, ()).item())
+
+
+@contextlib.contextmanager
+def stop_button():
+    """Yields an event that the first Ctrl-C sets, so that a step is finished first; a second one stops at once."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+        yield stopped
+        return
+
+    def stop(*_):
+        stopped.set()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@checked(minutes=number(0, math.inf, open_ends=True), model=module)
+def steps_in(minutes, model, images, schedule, **options):
+    """How many steps of `train` fit into so many minutes, here and now: a few are timed, on a copy of the model.
+
+    Args:
+        minutes: above 0.
+        model, images, schedule: as for `train`.
+        options: those of `train` that its time depends on, such as batch_size and labels.
+
+    Returns:
+        The number of steps, at least 1.
+
+    Raises:
+        TypeError, ValueError: as `train`.
+    """
+    trial, finished = copy.deepcopy(model), []
+    options = dict(ema=EMA(trial), generator=torch.Generator(images.device).manual_seed(0)) | options
+    train(trial, images, schedule, steps=20, callback=lambda *_: finished.append(time.perf_counter()), **options)
+    seconds = (finished[-1] - finished[4]) / (len(finished) - 5)  # the first steps are slower
+    return max(1, int(60 * minutes / seconds))
+
+
+def progress_line(steps):
+    """A callback for `train` that keeps one line of text up to date: the step, the mean loss, and the time left."""
+    start, losses, shown = time.perf_counter(), [], 0.0
+
+    def callback(step, loss):
+        nonlocal shown
+        losses.append(loss)
+        now = time.perf_counter()
+        if now - shown < 0.5 and step < steps:
+            return
+        shown = now
+        recent = sum(losses[-200:]) / len(losses[-200:])
+        left = (now - start) / len(losses) * (steps - step)
+        line = f"step {step:,} of {steps:,}   loss {recent:.4f}   {minutes_and_seconds(left)} left"
+        print(f"\r{line:<70}", end="\n" if step == steps else "", flush=True)
+
+    return callback
+
+
+def minutes_and_seconds(seconds):
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+# Checkpoints: one safetensors file, which holds tensors and text and can't hold code (a pickle could).
+
+
+@checked(
+    model=module,
+    ema=optional(instance(EMA, "an")),
+    optimizer=optional(instance(torch.optim.Optimizer, "an")),
+    generator=optional(instance(torch.Generator)),
+)
+def save_checkpoint(path, model, *, ema=None, optimizer=None, generator=None, history=()):
+    """Write a safetensors file with the model and whatever else is passed; at no time is there half a file at `path`.
+
+    Args:
+        path: where to; folders are made. A file that is there already is replaced once the new one is complete.
+        model: its weights, and its `config` where it has one, as a UNet does.
+        ema, optimizer, generator: their state.
+        history: the losses so far.
+
+    Raises:
+        TypeError: a wrong type.
+        OSError: the file could not be written; the one that was there is untouched.
+    """
+    path = Path(path)
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors["history"] = torch.tensor(history, dtype=torch.float64)
+    if ema is not None:
+        tensors |= {f"ema.{name}": tensor for name, tensor in ema.model.state_dict().items()}
+        tensors["ema updates"] = torch.tensor(ema.updates)
+    if optimizer is not None:
+        for i, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    if generator is not None:
+        tensors |= {"generator": generator.get_state(), "torch generator": torch.get_rng_state()}
+    metadata = {"format": "course_utils checkpoint", "config": json.dumps(getattr(model, "config", None))}
+    write_whole(path, lambda part: save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata))
+
+
+def write_whole(path, write):
+    """Let `write` fill another file in the same folder, and give it its name only once it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    try:
+        write(part)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def read_checkpoint(path):
+    """All tensors of a checkpoint, and the model's configuration."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {path}. Save one with save_checkpoint, or check the path.")
+    try:
+        with safe_open(path, "pt") as file:
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged, or no checkpoint: {error}. Use another copy, or delete it.") from None
+    if metadata.get("format") != "course_utils checkpoint":
+        raise ValueError(f"{path} is a safetensors file, but not a checkpoint of this course.")
+    return tensors, json.loads(metadata["config"])
+
+
+def part_of(tensors, prefix):
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+@checked(
+    model=module,
+    ema=optional(instance(EMA, "an")),
+    optimizer=optional(instance(torch.optim.Optimizer, "an")),
+    generator=optional(instance(torch.Generator)),
+)
+def load_checkpoint(path, model, *, ema=None, optimizer=None, generator=None):
+    """Read back, in place, what `save_checkpoint` wrote; if anything does not fit, nothing is changed.
+
+    Args:
+        path: the file.
+        model, ema, optimizer, generator: those to fill. With a generator, torch's own is set back too.
+
+    Returns:
+        The history, a list of floats.
+
+    Raises:
+        TypeError: a wrong type.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, is of another model (says what differs), or lacks what was asked for.
+    """
+    tensors, _ = read_checkpoint(path)
+    weights = part_of(tensors, "model.")
+    check_same_shapes(path, weights, model)
+    wanted = {"ema updates": ema, "optimizer.0.exp_avg": optimizer, "generator": generator}
+    missing = [name for name, target in wanted.items() if target is not None and name not in tensors]
+    if missing:
+        raise ValueError(
+            f"{path} does not hold {', '.join(missing)}. Save a checkpoint with them, or don't ask for them."
+        )
+
+    model.load_state_dict(weights)
+    if ema is not None:
+        ema.model.load_state_dict(part_of(tensors, "ema."))
+        ema.updates = tensors["ema updates"].item()
+    if optimizer is not None:
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": optimizer_state(tensors)})
+    if generator is not None:
+        generator.set_state(tensors["generator"])
+        torch.set_rng_state(tensors["torch generator"])
+    return tensors["history"].tolist()
+
+
+def check_same_shapes(path, weights, model):
+    saved = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    built = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    differing = [name for name in sorted(saved | built) if saved.get(name) != built.get(name)]
+    if differing:
+        first = differing[0]
+        raise ValueError(
+            f"{path} is of another model: {len(differing)} of its weights differ, first {first}, which has shape "
+            f"{saved.get(first)} in the file and {built.get(first)} in the model. Build the model as it was built then."
+        )
+
+
+def optimizer_state(tensors):
+    """{index of the parameter: {name: tensor}}, as torch's optimizers have it."""
+    state = {}
+    for key, tensor in part_of(tensors, "optimizer.").items():
+        index, name = key.split(".")
+        state.setdefault(int(index), {})[name] = tensor
+    return state
+
+
+def load_unet(path):
+    """The UNet of a checkpoint, built from the configuration in the file, in eval mode: the EMA where there is one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or holds no UNet.
+    """
+    tensors, config = read_checkpoint(path)
+    if config is None:
+        raise ValueError(f"{path} does not say how its model was built. Build it, and use load_checkpoint.")
+    model = UNet(**config)
+    weights = part_of(tensors, "ema.") or part_of(tensors, "model.")
+    check_same_shapes(path, weights, model)
+    model.load_state_dict(weights)
+    return model.eval()

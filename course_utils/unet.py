@@ -1,0 +1,281 @@
+"""The network that predicts the noise: a UNet that is told the time (notebook 03)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_utils._checks import batch, beside, checked, describe, in_range, integer, integer_tensor, optional
+
+GROUPS = 8  # of GroupNorm; every number of channels is a multiple of it
+
+
+def times(name, value, arguments):
+    """A tensor of shape (B,), integers or floats."""
+    if not isinstance(value, torch.Tensor) or value.dtype == torch.bool:
+        raise TypeError(f"{name} must be a tensor of shape (B,), integers or floats, but is {describe(value)}.")
+    if value.ndim != 1 or len(value) == 0:
+        raise ValueError(f"{name} must have shape (B,), one timestep for each image, but is {describe(value)}.")
+
+
+def times_of(other):
+    """Times, one for each item of the argument `other`, beside it."""
+
+    def rule(name, value, arguments):
+        times(name, value, arguments)
+        beside(name, value, other, arguments[other])
+
+    return rule
+
+
+def even(name, value, arguments):
+    integer(2)(name, value, arguments)
+    if value % 2:
+        raise ValueError(f"{name} must be even, half for sines and half for cosines, but is {value}.")
+
+
+@checked(t=times, dim=even)
+def timestep_embedding(t, dim):
+    """Sines and cosines of t at dim / 2 frequencies, from 1 down towards 1 / 10000 (Vaswani et al., arXiv 1706.03762).
+
+    Entry i of the first half is sin(t * 10000^(-i / (dim / 2))), and entry i of the second half its cosine.
+
+    Args:
+        t: (B,) timesteps, integers or floats.
+        dim: the length of an embedding; even.
+
+    Returns:
+        (B, dim) within -1 .. 1, on t's device; t's dtype where t is floating point, else float32.
+
+    Raises:
+        TypeError: t is not a tensor, or dim not a whole number.
+        ValueError: t is not of shape (B,), or dim is odd or below 2.
+    """
+    frequency = 10000 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
+    dtype = t.dtype if t.is_floating_point() else torch.float32
+    angle = t.to(dtype)[:, None] * frequency.to(dtype).to(t.device)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def eights(name, value, arguments):
+    integer(GROUPS)(name, value, arguments)
+    if value % GROUPS:
+        raise ValueError(f"{name} must be a multiple of {GROUPS}, the number of GroupNorm's groups, but is {value}.")
+
+
+class ResBlock(nn.Module):
+    """Two convolutions around the time's scale and shift, added to what came in.
+
+    The last convolution starts at zero, so that a new block passes its input on (ADM, arXiv 2105.05233, appendix A).
+
+    Args:
+        in_channels, out_channels: multiples of 8.
+        time_dim: the length of the time's embedding.
+
+    Shapes: x (B, in_channels, H, W) and embedding (B, time_dim) -> (B, out_channels, H, W).
+    """
+
+    @checked(in_channels=eights, out_channels=eights, time_dim=integer(1))
+    def __init__(self, in_channels, out_channels, time_dim):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(GROUPS, in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.time = nn.Linear(time_dim, 2 * out_channels)
+        self.norm2 = nn.GroupNorm(GROUPS, out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x, embedding):
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.time(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+        h = self.norm2(h) * (1 + scale) + shift
+        return self.skip(x) + self.conv2(F.silu(h))
+
+
+class SelfAttention(nn.Module):
+    """Every position looks at every other one, and what it finds is added to what came in.
+
+    Args:
+        channels: a multiple of 8.
+        heads: how many independent looks; divides channels.
+
+    Shapes: x (B, channels, H, W) -> the same.
+    """
+
+    @checked(channels=eights, heads=integer(1))
+    def __init__(self, channels, heads=4):
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"SelfAttention: heads must divide channels = {channels}, but is {heads}.")
+        self.heads = heads
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x, embedding=None):
+        B, C, H, W = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(B, 3, self.heads, C // self.heads, H * W)
+        query, key, value = qkv.transpose(-1, -2).unbind(dim=1)  # each (B, heads, H * W, C / heads)
+        score = query @ key.transpose(-1, -2) / math.sqrt(C // self.heads)
+        found = score.softmax(dim=-1) @ value
+        return x + self.out(found.transpose(-1, -2).reshape(B, C, H, W))
+
+
+class Downsample(nn.Module):
+    """Half the height and the width: (B, C, H, W) -> (B, C, H / 2, W / 2), by a convolution with stride 2."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x, embedding=None):
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    """Twice the height and the width: (B, C, H, W) -> (B, C, 2 H, 2 W), by repeating and a convolution."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x, embedding=None):
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+def images(name, value, arguments):
+    """A batch that this UNet can halve as often as it has to."""
+    batch(name, value, arguments)
+    channels, side = arguments["self"].config["in_channels"], arguments["self"].side
+    if value.ndim != 4 or value.shape[1] != channels:
+        raise ValueError(f"{name} must have shape (B, {channels}, H, W), but is {describe(value)}.")
+    if value.shape[2] % side or value.shape[3] % side:
+        raise ValueError(
+            f"{name} must have a height and a width that are multiples of {side}, because this UNet divides them by "
+            f"{side} on the way down, but is {describe(value)}. Pad the images, or use fewer multipliers."
+        )
+
+
+def classes(name, value, arguments):
+    num_classes = arguments["self"].config["num_classes"]
+    if num_classes is None:
+        raise ValueError(f"{name} were passed, but this UNet has no classes. Build it with num_classes=10, say.")
+    integer_tensor(name, value)
+    beside(name, value, "x", arguments["x"])
+    if value.device.type == "cpu":
+        in_range(name, int(value.min()), int(value.max()), 0, num_classes)
+
+
+def several(name, value, arguments):
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple of whole numbers, one for each resolution, but is {value!r}.")
+    if not value:
+        raise ValueError(f"{name} must name at least one resolution, as in (1, 2), but is empty.")
+    for item in value:
+        integer(1)(f"each of {name}", item, arguments)
+
+
+class UNet(nn.Module):
+    """Predicts the noise in x at time t (DDPM, arXiv 2006.11239, appendix B; blocks as in ADM, arXiv 2105.05233).
+
+    Space-to-depth at the entrance turns each 2x2 square of pixels into 4 channels, which makes every layer after it
+    four times cheaper. Then one residual block for each resolution on the way down, attention at the lowest one, and
+    two residual blocks for each resolution on the way up, each of which is given what the way down left behind.
+    The last convolution starts at zero, so that training starts from a prediction of no noise.
+
+    Args:
+        in_channels: of the images.
+        base_channels: the width at the highest resolution; a multiple of 8.
+        multipliers: the width of each resolution, from the highest down, in units of base_channels.
+        num_classes: where the network is also told a label, how many there are; the extra label `num_classes`
+            stands for "not told", and is what labels=None means.
+        patch: the side of the squares that the entrance folds into channels; 1 leaves the pixels alone.
+
+    Shapes: x (B, in_channels, H, W) in any floating dtype that the weights have; t (B,) integers or floats; labels
+        (B,) integers within 0 .. num_classes -> (B, in_channels, H, W). H and W are multiples of `side`, which is
+        patch * 2 ** (len(multipliers) - 1).
+
+    Raises:
+        TypeError: a wrong type or dtype.
+        ValueError: shapes or devices that do not fit together, or labels for a network without classes.
+    """
+
+    @checked(
+        in_channels=integer(1),
+        base_channels=eights,
+        multipliers=several,
+        num_classes=optional(integer(1)),
+        patch=integer(1),
+    )
+    def __init__(self, in_channels=1, base_channels=32, multipliers=(1, 2), num_classes=None, patch=2):
+        super().__init__()
+        self.config = dict(
+            in_channels=in_channels,
+            base_channels=base_channels,
+            multipliers=list(multipliers),
+            num_classes=num_classes,
+            patch=patch,
+        )
+        self.side = patch * 2 ** (len(multipliers) - 1)
+        time_dim = 4 * base_channels
+        self.time = nn.Sequential(nn.Linear(base_channels, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim))
+        self.label = None if num_classes is None else nn.Embedding(num_classes + 1, time_dim)
+
+        widths = [base_channels * m for m in multipliers]
+        width = widths[0]
+        self.entrance = nn.Sequential(nn.PixelUnshuffle(patch), nn.Conv2d(in_channels * patch**2, width, 3, padding=1))
+        self.down = nn.ModuleList()
+        skips = [width]
+        for resolution, next_width in enumerate(widths):
+            if resolution > 0:
+                self.down.append(Downsample(width))
+                skips.append(width)
+            self.down.append(ResBlock(width, next_width, time_dim))
+            width = next_width
+            skips.append(width)
+
+        self.middle = nn.ModuleList(
+            [ResBlock(width, width, time_dim), SelfAttention(width), ResBlock(width, width, time_dim)]
+        )
+
+        self.up = nn.ModuleList()
+        for resolution, next_width in reversed(list(enumerate(widths))):
+            for _ in range(2):
+                self.up.append(ResBlock(width + skips.pop(), next_width, time_dim))
+                width = next_width
+            if resolution > 0:
+                self.up.append(Upsample(width))
+        self.norm = nn.GroupNorm(GROUPS, width)
+        self.last = nn.Conv2d(width, in_channels * patch**2, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+        self.exit = nn.PixelShuffle(patch)
+
+    @checked(x=images, t=times_of("x"), labels=optional(classes))
+    def forward(self, x, t, labels=None):
+        embedding = self.embed(x, t, labels)
+        h = self.entrance(x)
+        skips = [h]
+        for block in self.down:
+            h = block(h, embedding)
+            skips.append(h)
+        for block in self.middle:
+            h = block(h, embedding)
+        for block in self.up:
+            if isinstance(block, ResBlock):
+                h = torch.cat([h, skips.pop()], dim=1)
+            h = block(h, embedding)
+        return self.exit(self.last(F.silu(self.norm(h))))
+
+    def embed(self, x, t, labels):
+        embedding = self.time(timestep_embedding(t, self.config["base_channels"]).to(x.dtype))
+        if self.label is None:
+            return embedding
+        if labels is None:
+            labels = torch.full((len(x),), self.config["num_classes"], device=x.device)
+        return embedding + self.label(labels)
