@@ -78,7 +78,7 @@ def like(other):
 
 
 def timestep(other, low=1, high=None):
-    """An int, or an integer tensor of shape (B,) beside the argument `other`, in low .. high (by default schedule.T)."""
+    """An int, or an integer tensor of shape (B,) beside the argument `other`, within low .. high (else schedule.T)."""
 
     def rule(name, value, arguments):
         top = arguments["schedule"].T if high is None else high(arguments)

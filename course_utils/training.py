@@ -427,7 +427,8 @@ def read_checkpoint(path):
         raise FileNotFoundError(f"There is no checkpoint at {path}. Save one with save_checkpoint, or check the path.")
     try:
         with safe_open(path, "pt") as file:
-            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            names, metadata = file.keys(), file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged, or no checkpoint: {error}. Use another copy, or delete it.") from None
     if metadata.get("format") != "course_utils checkpoint":
