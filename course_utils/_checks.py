@@ -18,6 +18,7 @@ def checked(**rules):
 
     def decorate(function):
         signature = inspect.signature(function)
+        called = function.__qualname__.removesuffix(".__init__")
 
         @functools.wraps(function)
         def wrapper(*args, **kwargs):
@@ -27,7 +28,7 @@ def checked(**rules):
                 try:
                     rule(name, bound.arguments[name], bound.arguments)
                 except (TypeError, ValueError) as error:
-                    raise type(error)(f"{function.__qualname__}: {error}") from None
+                    raise type(error)(f"{called}: {error}") from None
             return function(*args, **kwargs)
 
         return wrapper

@@ -7,10 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import torch
 from filelock import FileLock
 
-from course_utils._checks import batch, describe
+from course_utils._checks import batch, checked, describe, is_uint8
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -48,6 +47,12 @@ def fashion_mnist(train=True, root=DATA):
     return dataset.data[:, None], dataset.targets
 
 
+def uint8(name, value, arguments):
+    if not is_uint8(value):
+        raise TypeError(f"{name} must be a uint8 tensor, 0 .. 255, but is {describe(value)}. Was it scaled already?")
+
+
+@checked(images=uint8)
 def scale(images):
     """From uint8, 0 .. 255, to float32, -1 .. 1, the range that diffusion models work in.
 
@@ -57,11 +62,10 @@ def scale(images):
     Raises:
         TypeError: the images are not uint8, and so perhaps scaled already.
     """
-    if not isinstance(images, torch.Tensor) or images.dtype != torch.uint8:
-        raise TypeError(f"scale: images must be a uint8 tensor, 0 .. 255, but is {describe(images)}.")
     return images.float() / 127.5 - 1
 
 
+@checked(images=batch)
 def unscale(images):
     """From floating point, -1 .. 1, back to uint8, 0 .. 255, rounded; values outside are clipped.
 
@@ -72,8 +76,7 @@ def unscale(images):
         TypeError: the images are not floating point.
         ValueError: there are none.
     """
-    batch("unscale: images", images, {})
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return ((images + 1) * 127.5).round().clamp(0, 255).byte()
 
 
 def unpacked(root):

@@ -5,13 +5,43 @@ leaves an image alone (beta 0, alpha 1, alpha_bar 1). `diffusers` counts from 0:
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 
 from course_utils._checks import checked, describe, integer, number, timestep
 
 
+def check_beta(name, value, arguments):
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        raise TypeError(f"{name} must be a floating-point tensor, but is {describe(value)}.")
+    if value.ndim != 1 or len(value) < 2:
+        raise ValueError(f"{name} must have shape (T + 1,) with T at least 1, but is {describe(value)}.")
+    if value[0] != 0:
+        raise ValueError(
+            f"{name}[0] must be 0, because index 0 means clean, but is {value[0].item():g}. "
+            "Put a 0 in front of beta_1 .. beta_T."
+        )
+    if not ((value[1:] > 0) & (value[1:] < 1)).all():
+        low, high = value[1:].min().item(), value[1:].max().item()
+        raise ValueError(f"{name}[1:] must lie strictly between 0 and 1, but runs from {low:g} to {high:g}.")
+
+
+def with_checked_beta(schedule_class):
+    """Let the class check its beta, and keep a float64 copy of it on the CPU."""
+    init = schedule_class.__init__
+
+    def keep(self, beta):
+        init(self, beta.detach().to("cpu", torch.float64, copy=True))
+
+    keep.__qualname__ = schedule_class.__name__  # what the messages start with
+    schedule_class.__init__ = checked(beta=check_beta)(keep)
+    return schedule_class
+
+
+@with_checked_beta
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
     """The tables of a noise schedule, each of shape (T + 1,), float64, on the CPU (DDPM, arXiv 2006.11239, section 2).
@@ -31,40 +61,22 @@ class NoiseSchedule:
     """
 
     beta: torch.Tensor
-    alpha: torch.Tensor = field(init=False, repr=False)
-    alpha_bar: torch.Tensor = field(init=False, repr=False)
 
-    def __post_init__(self):
-        check_beta(self.beta)
-        beta = self.beta.detach().to("cpu", torch.float64, copy=True)
-        object.__setattr__(self, "beta", beta)
-        object.__setattr__(self, "alpha", 1 - beta)
-        object.__setattr__(self, "alpha_bar", torch.cumprod(1 - beta, dim=0))
-
-    @property
+    @cached_property
     def T(self):
         return len(self.beta) - 1
 
-    @property
+    @cached_property
+    def alpha(self):
+        return 1 - self.beta
+
+    @cached_property
+    def alpha_bar(self):
+        return self.alpha.cumprod(dim=0)
+
+    @cached_property
     def snr(self):
         return self.alpha_bar / (1 - self.alpha_bar)
-
-
-def check_beta(beta):
-    if not isinstance(beta, torch.Tensor) or not beta.is_floating_point():
-        raise TypeError(f"NoiseSchedule: beta must be a floating-point tensor, but is {describe(beta)}.")
-    if beta.ndim != 1 or len(beta) < 2:
-        raise ValueError(f"NoiseSchedule: beta must have shape (T + 1,) with T at least 1, but is {describe(beta)}.")
-    if beta[0] != 0:
-        raise ValueError(
-            f"NoiseSchedule: beta[0] must be 0, because index 0 means clean, but is {beta[0].item():g}. "
-            "Put a 0 in front of beta_1 .. beta_T."
-        )
-    if not ((beta[1:] > 0) & (beta[1:] < 1)).all():
-        raise ValueError(
-            "NoiseSchedule: beta[1:] must lie strictly between 0 and 1, but runs from "
-            f"{beta[1:].min().item():g} to {beta[1:].max().item():g}."
-        )
 
 
 @checked(t=timestep("x", low=0, high=lambda arguments: len(arguments["values"]) - 1))
@@ -102,7 +114,13 @@ def cast(coefficient, x):
     return coefficient.to(x.dtype).to(x.device).reshape(-1, *[1] * (x.ndim - 1))
 
 
-@checked(T=integer(1), beta_1=number(0, 1, open_ends=True), beta_T=number(0, 1, open_ends=True))
+def not_below_beta_1(name, value, arguments):
+    number(0, 1, open_ends=True)(name, value, arguments)
+    if value < arguments["beta_1"]:
+        raise ValueError(f"{name} must not be below beta_1 = {arguments['beta_1']}, but is {value}. Swap the two.")
+
+
+@checked(T=integer(1), beta_1=number(0, 1, open_ends=True), beta_T=not_below_beta_1)
 def linear_schedule(T=1000, beta_1=1e-4, beta_T=0.02):
     """beta grows by the same amount at every step, from beta_1 to beta_T (DDPM, arXiv 2006.11239, section 4).
 
@@ -112,10 +130,8 @@ def linear_schedule(T=1000, beta_1=1e-4, beta_T=0.02):
         TypeError: T is not a whole number, or an end point is not a number.
         ValueError: T is below 1, an end point is not strictly between 0 and 1, or beta falls.
     """
-    if beta_1 > beta_T:
-        raise ValueError(f"linear_schedule: beta must not fall, but goes from {beta_1} to {beta_T}. Swap the two.")
     beta = torch.linspace(beta_1, beta_T, T, dtype=torch.float64)
-    return NoiseSchedule(torch.cat([torch.zeros(1, dtype=torch.float64), beta]))
+    return NoiseSchedule(F.pad(beta, (1, 0)))  # beta[0] = 0
 
 
 @checked(T=integer(1), s=number(0, 1))
@@ -135,4 +151,4 @@ def cosine_schedule(T=1000, s=0.008):
     t = torch.arange(T + 1, dtype=torch.float64)
     f = torch.cos((t / T + s) / (1 + s) * math.pi / 2) ** 2
     beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
-    return NoiseSchedule(torch.cat([torch.zeros(1, dtype=torch.float64), beta]))
+    return NoiseSchedule(F.pad(beta, (1, 0)))  # beta[0] = 0

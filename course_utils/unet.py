@@ -58,6 +58,13 @@ def timestep_embedding(t, dim):
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
+def zeroed(layer):
+    """The layer with all its weights set to 0, so that it starts by saying nothing."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def eights(name, value, arguments):
     integer(GROUPS)(name, value, arguments)
     if value % GROUPS:
@@ -83,9 +90,7 @@ class ResBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.time = nn.Linear(time_dim, 2 * out_channels)
         self.norm2 = nn.GroupNorm(GROUPS, out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        self.conv2 = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x, embedding):
@@ -93,6 +98,12 @@ class ResBlock(nn.Module):
         scale, shift = self.time(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
         h = self.norm2(h) * (1 + scale) + shift
         return self.skip(x) + self.conv2(F.silu(h))
+
+
+def divides_channels(name, value, arguments):
+    integer(1)(name, value, arguments)
+    if arguments["channels"] % value:
+        raise ValueError(f"{name} must divide channels = {arguments['channels']}, but is {value}.")
 
 
 class SelfAttention(nn.Module):
@@ -105,17 +116,13 @@ class SelfAttention(nn.Module):
     Shapes: x (B, channels, H, W) -> the same.
     """
 
-    @checked(channels=eights, heads=integer(1))
+    @checked(channels=eights, heads=divides_channels)
     def __init__(self, channels, heads=4):
         super().__init__()
-        if channels % heads:
-            raise ValueError(f"SelfAttention: heads must divide channels = {channels}, but is {heads}.")
         self.heads = heads
         self.norm = nn.GroupNorm(GROUPS, channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x, embedding=None):
         B, C, H, W = x.shape
@@ -146,6 +153,35 @@ class Upsample(nn.Module):
 
     def forward(self, x, embedding=None):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+def way_down(widths, time_dim):
+    """A residual block for each resolution, halving between them; and how wide everything is that it leaves behind."""
+    blocks, skips = nn.ModuleList(), [widths[0]]
+    for i, width in enumerate(widths):
+        if i > 0:
+            blocks.append(Downsample(widths[i - 1]))
+            skips.append(widths[i - 1])
+        blocks.append(ResBlock(skips[-1], width, time_dim))
+        skips.append(width)
+    return blocks, skips
+
+
+def middle(width, time_dim):
+    """Attention between two residual blocks, at the lowest resolution."""
+    return nn.ModuleList([ResBlock(width, width, time_dim), SelfAttention(width), ResBlock(width, width, time_dim)])
+
+
+def way_up(widths, skips, time_dim):
+    """Two residual blocks for each resolution, each with room for what the way down left, doubling between them."""
+    blocks, skips, width = nn.ModuleList(), list(skips), widths[-1]
+    for i in reversed(range(len(widths))):
+        for _ in range(2):
+            blocks.append(ResBlock(width + skips.pop(), widths[i], time_dim))
+            width = widths[i]
+        if i > 0:
+            blocks.append(Upsample(width))
+    return blocks
 
 
 def images(name, value, arguments):
@@ -221,39 +257,16 @@ class UNet(nn.Module):
             num_classes=num_classes,
             patch=patch,
         )
-        self.side = patch * 2 ** (len(multipliers) - 1)
-        time_dim = 4 * base_channels
+        widths, pixels = [base_channels * m for m in multipliers], in_channels * patch**2
+        self.side, time_dim = patch * 2 ** (len(widths) - 1), 4 * base_channels
         self.time = nn.Sequential(nn.Linear(base_channels, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim))
         self.label = None if num_classes is None else nn.Embedding(num_classes + 1, time_dim)
-
-        widths = [base_channels * m for m in multipliers]
-        width = widths[0]
-        self.entrance = nn.Sequential(nn.PixelUnshuffle(patch), nn.Conv2d(in_channels * patch**2, width, 3, padding=1))
-        self.down = nn.ModuleList()
-        skips = [width]
-        for resolution, next_width in enumerate(widths):
-            if resolution > 0:
-                self.down.append(Downsample(width))
-                skips.append(width)
-            self.down.append(ResBlock(width, next_width, time_dim))
-            width = next_width
-            skips.append(width)
-
-        self.middle = nn.ModuleList(
-            [ResBlock(width, width, time_dim), SelfAttention(width), ResBlock(width, width, time_dim)]
-        )
-
-        self.up = nn.ModuleList()
-        for resolution, next_width in reversed(list(enumerate(widths))):
-            for _ in range(2):
-                self.up.append(ResBlock(width + skips.pop(), next_width, time_dim))
-                width = next_width
-            if resolution > 0:
-                self.up.append(Upsample(width))
-        self.norm = nn.GroupNorm(GROUPS, width)
-        self.last = nn.Conv2d(width, in_channels * patch**2, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.entrance = nn.Sequential(nn.PixelUnshuffle(patch), nn.Conv2d(pixels, widths[0], 3, padding=1))
+        self.down, skips = way_down(widths, time_dim)
+        self.middle = middle(widths[-1], time_dim)
+        self.up = way_up(widths, skips, time_dim)
+        self.norm = nn.GroupNorm(GROUPS, widths[0])
+        self.last = zeroed(nn.Conv2d(widths[0], pixels, 3, padding=1))
         self.exit = nn.PixelShuffle(patch)
 
     @checked(x=images, t=times_of("x"), labels=optional(classes))
