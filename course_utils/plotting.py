@@ -1,13 +1,119 @@
-"""Figures: helpers that take tensors, so that a figure costs a notebook a line or two."""
+"""Figures: helpers that take tensors, so that a figure costs a notebook a line or two.
+
+Every figure comes with a description in words. Notebook front ends drop the alternative text of a saved picture, so
+`show` puts the description beside it, folded, where a screen reader, or anybody else, finds it.
+
+Colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart.
+"""
+
+import html
+import math
 
 import matplotlib.pyplot as plt
 import torch
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+plt.rcParams["axes.prop_cycle"] = plt.cycler(color=COLOURS)
+
+
+def show(figure, description):
+    """Show a matplotlib figure, and under it its description, folded; then close the figure."""
+    from IPython.display import HTML, display  # only a notebook needs it
+
+    display(figure, metadata={"image/png": {"alt": description}})
+    display(HTML(f"<details><summary>This figure in words</summary>{html.escape(description)}</details>"))
+    plt.close(figure)
+
+
+def pixels(image):
+    """What matplotlib draws: (C, H, W) within -1 .. 1 -> (H, W) or (H, W, 3) within 0 .. 1; anything beyond is cut."""
+    picture = ((image.detach().cpu().float() + 1) / 2).clamp(0, 1).permute(1, 2, 0)
+    return picture.squeeze(-1).numpy()
+
+
+def show_images(images, description, titles=None, columns=8, size=1.1):
+    """Images side by side, (N, C, H, W) within -1 .. 1, with a title each, where given."""
+    rows = math.ceil(len(images) / columns)
+    columns = min(columns, len(images))
+    height = size * rows * (1.25 if titles else 1)
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, height), squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        axis.imshow(pixels(image), cmap="gray", vmin=0, vmax=1)
+        if titles:
+            axis.set_title(titles[i], fontsize=9)
+    show(figure, description)
+
+
+def show_rows(rows, description, titles, size=1.1):
+    """One row of images for each entry of `rows`, {name of the row: (N, C, H, W)}, under N column titles."""
+    figure, axes = plt.subplots(
+        len(rows),
+        len(titles),
+        figsize=(size * len(titles) + 0.8, size * len(rows) + 0.25),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, (name, images) in zip(axes, rows.items(), strict=True):
+        row[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+        for axis, image in zip(row, images, strict=True):
+            axis.imshow(pixels(image), cmap="gray", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    show(figure, description)
+
+
+LINES = ("-", "--", "-.", ":")
+
+
+def show_curves(panels, description, xlabel, height=2.8, **axes_options):
+    """Curves, {title of the panel: {name of the curve: y, or (x, y)}}; the panels stand side by side.
+
+    The curves differ in colour and in dashes. `axes_options` go to matplotlib's Axes.set, as yscale="log" does.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(4.2 * len(panels), height), squeeze=False, layout="constrained"
+    )
+    for axis, (title, curves) in zip(axes.flat, panels.items(), strict=True):
+        for i, (name, curve) in enumerate(curves.items()):
+            x, y = curve if isinstance(curve, tuple) else (range(len(curve)), curve)
+            axis.plot(x, y, LINES[i % len(LINES)], label=name)
+        axis.set(title=title, xlabel=xlabel, **axes_options)
+        axis.grid(alpha=0.3)
+        if len(curves) > 1:
+            axis.legend(fontsize=8)
+    show(figure, description)
+
+
+def show_points(clouds, description, limit=3.0, size=2.0):
+    """Points in the plane, one panel for each entry of {title: (N, 2), or a list of such, each in its own colour}."""
+    figure, axes = plt.subplots(
+        1, len(clouds), figsize=(size * len(clouds), size + 0.25), squeeze=False, layout="constrained"
+    )
+    for axis, (title, groups) in zip(axes.flat, clouds.items(), strict=True):
+        for points in groups if isinstance(groups, list) else [groups]:
+            axis.scatter(*points.detach().cpu().T, s=3, alpha=0.4, linewidths=0)
+        axis.set(title=title, xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
+        axis.title.set_fontsize(9)
+    show(figure, description)
+
+
+def show_heatmap(values, description, xlabel, ylabel, height=2.6):
+    """A matrix as colours, with a bar that says what they mean."""
+    figure, axis = plt.subplots(figsize=(7, height), layout="constrained")
+    picture = axis.imshow(values.detach().cpu(), aspect="auto", cmap="cividis", interpolation="nearest")
+    figure.colorbar(picture)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    show(figure, description)
+
 
 def tile(images, columns):
-    """Put images side by side, with a margin of 2 pixels: (N, C, h, w) within -1 .. 1 -> (H, W, C), 0 .. 1."""
+    """Images side by side, with a margin of 2 pixels: (N, C, h, w) within -1 .. 1 -> (H, W, C) within 0 .. 1."""
     N, C, h, w = images.shape
-    rows = -(-N // columns)
+    rows = math.ceil(N / columns)
     sheet = torch.ones(rows * (h + 2) - 2, columns * (w + 2) - 2, C)
     for i, image in enumerate(((images.detach().cpu().float() + 1) / 2).clamp(0, 1)):
         top, left = i // columns * (h + 2), i % columns * (w + 2)
@@ -16,6 +122,6 @@ def tile(images, columns):
 
 
 def save_grid(path, images, columns=8, zoom=2):
-    """Write images, (N, C, h, w) within -1 .. 1, as one PNG file, each pixel zoom pixels wide."""
+    """Write images, (N, C, h, w) within -1 .. 1, as one PNG file, each pixel `zoom` pixels wide."""
     sheet = tile(images, columns).repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
     plt.imsave(path, sheet.expand(-1, -1, 3).numpy())

@@ -250,13 +250,8 @@ class UNet(nn.Module):
     )
     def __init__(self, in_channels=1, base_channels=32, multipliers=(1, 2), num_classes=None, patch=2):
         super().__init__()
-        self.config = dict(
-            in_channels=in_channels,
-            base_channels=base_channels,
-            multipliers=list(multipliers),
-            num_classes=num_classes,
-            patch=patch,
-        )
+        self.config = dict(in_channels=in_channels, base_channels=base_channels, multipliers=list(multipliers))
+        self.config |= dict(num_classes=num_classes, patch=patch)
         widths, pixels = [base_channels * m for m in multipliers], in_channels * patch**2
         self.side, time_dim = patch * 2 ** (len(widths) - 1), 4 * base_channels
         self.time = nn.Sequential(nn.Linear(base_channels, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim))
@@ -287,8 +282,7 @@ class UNet(nn.Module):
 
     def embed(self, x, t, labels):
         embedding = self.time(timestep_embedding(t, self.config["base_channels"]).to(x.dtype))
-        if self.label is None:
-            return embedding
-        if labels is None:
-            labels = torch.full((len(x),), self.config["num_classes"], device=x.device)
-        return embedding + self.label(labels)
+        if self.label is not None:
+            not_told = torch.full((len(x),), self.config["num_classes"], device=x.device)
+            embedding = embedding + self.label(not_told if labels is None else labels)
+        return embedding

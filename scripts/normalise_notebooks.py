@@ -1,0 +1,35 @@
+"""Leave in notebooks only what a reader or a test needs, so that a diff shows what changed.
+
+    python scripts/normalise_notebooks.py notebooks/*.ipynb
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def normalise(notebook):
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = last_of_overwritten(output.text)
+
+
+def last_of_overwritten(text):
+    """The text as a terminal would end up showing it: a line that was written over and over is kept once."""
+    return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+
+
+for path in map(Path, sys.argv[1:]):
+    notebook = nbformat.read(path, as_version=4)
+    normalise(notebook)
+    nbformat.write(notebook, path)

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from course_utils.schedule import cosine_schedule, linear_schedule
+from course_utils.unet import UNet
+
+
+@pytest.fixture(params=[linear_schedule, cosine_schedule], ids=["linear", "cosine"])
+def schedule(request):
+    """Each of the two schedules with 1000 steps."""
+    return request.param()
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def make_unet():
+    """A function that builds a small UNet whose weights are all random, so that no zero at the start hides anything."""
+
+    def make(seed=0, **config):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = UNet(**(dict(base_channels=8, multipliers=(1, 2)) | config))
+            for weight in model.parameters():
+                torch.nn.init.normal_(weight, std=0.2)
+        return model
+
+    return make
