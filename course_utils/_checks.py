@@ -151,6 +151,12 @@ def instance(kind, article="a"):
     return rule
 
 
+def a_schedule(name, value, arguments):
+    """A NoiseSchedule: the package's, or one that a learner wrote, with the same tables."""
+    if not all(hasattr(value, table) for table in ("T", "beta", "alpha", "alpha_bar")):
+        raise TypeError(f"{name} must be a NoiseSchedule, as linear_schedule() makes one, but is {describe(value)}.")
+
+
 def function(name, value, arguments):
     if not callable(value):
         raise TypeError(f"{name} must be a function, but is {describe(value)}.")

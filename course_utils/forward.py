@@ -3,11 +3,11 @@
 Equation numbers are those of DDPM, arXiv 2006.11239.
 """
 
-from course_utils._checks import batch, beside, checked, in_range, instance, integer_tensor, is_int, like, timestep
-from course_utils.schedule import NoiseSchedule, at, cast, pick
+from course_utils._checks import a_schedule, batch, beside, checked, in_range, integer_tensor, is_int, like, timestep
+from course_utils.schedule import at, cast, pick
 
 
-@checked(schedule=instance(NoiseSchedule), x_prev=batch, t=timestep("x_prev"), noise=like("x_prev"))
+@checked(schedule=a_schedule, x_prev=batch, t=timestep("x_prev"), noise=like("x_prev"))
 def forward_step(x_prev, t, noise, schedule):
     """One noising step: draw x_t from q(x_t | x_{t-1}) (eq. 2).
 
@@ -27,7 +27,7 @@ def forward_step(x_prev, t, noise, schedule):
     return at(schedule.alpha.sqrt(), t, x_prev) * x_prev + at(schedule.beta.sqrt(), t, x_prev) * noise
 
 
-@checked(schedule=instance(NoiseSchedule), x_0=batch, t=timestep("x_0"), noise=like("x_0"))
+@checked(schedule=a_schedule, x_0=batch, t=timestep("x_0"), noise=like("x_0"))
 def add_noise(x_0, t, noise, schedule):
     """All the steps from 0 to t in one jump: draw x_t from q(x_t | x_0) (eq. 4).
 
@@ -63,7 +63,7 @@ def earlier_level(name, value, arguments):
         )
 
 
-@checked(schedule=instance(NoiseSchedule), x_0=batch, x_t=like("x_0"), t=timestep("x_0"), s=earlier_level)
+@checked(schedule=a_schedule, x_0=batch, x_t=like("x_0"), t=timestep("x_0"), s=earlier_level)
 def posterior(x_0, x_t, t, schedule, s=None):
     """Mean and variance of q(x_s | x_t, x_0), the step back when x_0 is known (eqs. 6 and 7, for any s < t).
 

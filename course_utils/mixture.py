@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from course_utils._checks import batch, checked, describe, instance, integer, optional, timestep
-from course_utils.schedule import NoiseSchedule
+from course_utils._checks import a_schedule, batch, checked, describe, instance, integer, optional, timestep
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +56,7 @@ class GaussianMixture:
         root = torch.linalg.cholesky(self.covariances)
         return (self.means[component] + torch.einsum("nij,nj->ni", root[component], noise)).float()
 
-    @checked(schedule=instance(NoiseSchedule), t=integer(0))
+    @checked(schedule=a_schedule, t=integer(0))
     def noised(self, t, schedule):
         """The distribution of x_t where x_0 comes from this mixture: the mixture at level t, an int within 0 .. T."""
         integer(0, schedule.T)("noised: t", t, {})
@@ -109,7 +108,7 @@ def points(name, value, arguments):
         raise ValueError(f"{name} must have shape (B, {D}), but is {describe(value)}.")
 
 
-@checked(mixture=instance(GaussianMixture), schedule=instance(NoiseSchedule))
+@checked(mixture=instance(GaussianMixture), schedule=a_schedule)
 def exact_denoiser(mixture, schedule):
     """The best possible denoiser for points from the mixture: denoise(x_t, t) -> E[x_0 | x_t].
 

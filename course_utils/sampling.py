@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 
 from course_utils._checks import (
+    a_schedule,
     batch,
     checked,
     cpu_generator,
@@ -25,7 +26,7 @@ from course_utils._checks import (
     timestep,
 )
 from course_utils.forward import add_noise, posterior
-from course_utils.schedule import NoiseSchedule, at
+from course_utils.schedule import at
 
 
 def level_t(name, value, arguments):
@@ -36,7 +37,7 @@ def level_s(name, value, arguments):
     integer(0, arguments["t"] - 1)(name, value, arguments)
 
 
-@checked(schedule=instance(NoiseSchedule), x_t=batch, t=timestep("x_t"), noise_hat=like("x_t"))
+@checked(schedule=a_schedule, x_t=batch, t=timestep("x_t"), noise_hat=like("x_t"))
 def predict_x_0(x_t, t, noise_hat, schedule):
     """The image that x_t would have come from, were noise_hat its noise: eq. 4 of DDPM solved for x_0.
 
@@ -56,7 +57,7 @@ def predict_x_0(x_t, t, noise_hat, schedule):
     return (x_t - at((1 - schedule.alpha_bar).sqrt(), t, x_t) * noise_hat) / at(schedule.alpha_bar.sqrt(), t, x_t)
 
 
-@checked(schedule=instance(NoiseSchedule), x_t=batch, t=timestep("x_t"), x_0_hat=like("x_t"))
+@checked(schedule=a_schedule, x_t=batch, t=timestep("x_t"), x_0_hat=like("x_t"))
 def predict_noise(x_t, t, x_0_hat, schedule):
     """The noise that x_t would hold, were x_0_hat its image: eq. 4 of DDPM solved for the noise.
 
@@ -90,7 +91,7 @@ def evaluating(model):
             module.training = True
 
 
-@checked(schedule=instance(NoiseSchedule), model=function, labels=optional(instance(torch.Tensor)))
+@checked(schedule=a_schedule, model=function, labels=optional(instance(torch.Tensor)))
 def denoiser(model, schedule, labels=None, clip=True):
     """The denoiser that a noise-predicting network makes: denoise(x_t, t) -> x_0_hat.
 
@@ -122,7 +123,7 @@ def randn_like(x, generator):
 
 
 @checked(
-    schedule=instance(NoiseSchedule),
+    schedule=a_schedule,
     x_t=batch,
     x_0_hat=like("x_t"),
     t=level_t,
@@ -153,7 +154,7 @@ def ddpm_step(x_t, x_0_hat, t, s, schedule, generator=None):
 
 
 @checked(
-    schedule=instance(NoiseSchedule),
+    schedule=a_schedule,
     x_t=batch,
     x_0_hat=like("x_t"),
     t=level_t,
@@ -237,7 +238,7 @@ def start(name, value, arguments):
         )
 
 
-@checked(schedule=instance(NoiseSchedule), num_steps=steps_within_T)
+@checked(schedule=a_schedule, num_steps=steps_within_T)
 def spaced_levels(schedule, num_steps):
     """The levels of a walk in num_steps steps, evenly spaced from T down to 0: a list of num_steps + 1 ints.
 
@@ -249,7 +250,7 @@ def spaced_levels(schedule, num_steps):
 
 
 @checked(
-    schedule=instance(NoiseSchedule),
+    schedule=a_schedule,
     denoise=function,
     shape=a_shape,
     step=function,
@@ -305,7 +306,7 @@ def sample(*args, **kwargs):
     return x
 
 
-@checked(schedule=instance(NoiseSchedule), denoise=function, x_0=batch, levels=rising)
+@checked(schedule=a_schedule, denoise=function, x_0=batch, levels=rising)
 @torch.no_grad()
 def ddim_encode(denoise, x_0, schedule, levels):
     """Walk up with eta = 0: find the noise from which `ddim_step`, walking down again, makes x_0 (DDIM, section 5.4).

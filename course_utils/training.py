@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from course_utils._checks import (
+    a_schedule,
     batch,
     beside,
     checked,
@@ -34,7 +35,6 @@ from course_utils._checks import (
 )
 from course_utils.data import scale
 from course_utils.forward import add_noise
-from course_utils.schedule import NoiseSchedule
 from course_utils.unet import UNet
 
 SAVE_EVERY = 500  # steps between two checkpoints
@@ -49,7 +49,7 @@ def module(name, value, arguments):
     instance(torch.nn.Module)(name, value, arguments)
 
 
-@checked(schedule=instance(NoiseSchedule), model=function, x_0=batch, t=a_batch_of_t, noise=like("x_0"))
+@checked(schedule=a_schedule, model=function, x_0=batch, t=a_batch_of_t, noise=like("x_0"))
 def diffusion_loss(model, x_0, t, noise, schedule):
     """How far the network's guess of the noise is from the noise: L_simple (DDPM, arXiv 2006.11239, eq. 14).
 
@@ -95,7 +95,7 @@ def generator_of(other):
 
 
 @checked(
-    schedule=instance(NoiseSchedule),
+    schedule=a_schedule,
     model=function,
     x_0=batch,
     optimizer=instance(torch.optim.Optimizer, "an"),
@@ -212,7 +212,7 @@ def model_beside_images(name, value, arguments):
 
 
 @checked(
-    schedule=instance(NoiseSchedule),
+    schedule=a_schedule,
     images=a_data_set,
     model=model_beside_images,
     steps=integer(1),

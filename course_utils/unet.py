@@ -286,3 +286,25 @@ class UNet(nn.Module):
             not_told = torch.full((len(x),), self.config["num_classes"], device=x.device)
             embedding = embedding + self.label(not_told if labels is None else labels)
         return embedding
+
+
+def shapes_through(unet, x, t):
+    """What a UNet makes of x on its way: a list of (name, kind of part, (C, H, W) of what it puts out), in order.
+
+    Args:
+        unet: a UNet.
+        x, t: as for the UNet.
+    """
+    rows, hooks = [], []
+    for name, part in unet.named_modules():
+        if isinstance(part, (ResBlock, SelfAttention, Downsample, Upsample)) or name in ("entrance", "exit"):
+
+            def note(part, inputs, output, name=name):
+                rows.append((name, type(part).__name__, tuple(output.shape[1:])))
+
+            hooks.append(part.register_forward_hook(note))
+    with torch.no_grad():
+        unet(x, t)
+    for hook in hooks:
+        hook.remove()
+    return rows

@@ -1,6 +1,6 @@
 """Leave in notebooks only what a reader or a test needs, so that a diff shows what changed.
 
-    python scripts/normalise_notebooks.py notebooks/*.ipynb
+python scripts/normalise_notebooks.py notebooks/*.ipynb
 """
 
 import sys

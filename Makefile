@@ -1,0 +1,30 @@
+# Every line here is one that you could type yourself. For Windows, conda and a CPU-only torch see README.md.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root) # JupyterLab wants to be told that root means it
+
+.PHONY: lab test check notebooks
+
+lab: .venv/installed
+	mkdir -p my_work
+	for notebook in notebooks/*.ipynb; do test -e my_work/$${notebook##*/} || cp $$notebook my_work/; done
+	$(BIN)/jupyter lab $(ROOT) my_work/01_forward_process.ipynb
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -m "not slow"
+
+notebooks: .venv/installed
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(BIN)/python scripts/normalise_notebooks.py notebooks/*.ipynb
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --editable '.[dev,parity]'
+	touch .venv/installed

@@ -1,0 +1,176 @@
+"""The notebooks' form: run once from top to bottom, nothing superfluous in the file, and code that is the package's.
+
+What the cells compute is tested by nbval, which runs them.
+"""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+# The pieces that each notebook builds, and the module that holds the finished version.
+PIECES = {
+    "01_forward_process": {
+        "course_utils.data": {"scale"},
+        "course_utils.schedule": {"at"},
+        "course_utils.forward": {"forward_step", "add_noise"},
+    },
+    "02_noise_schedule": {"course_utils.schedule": {"NoiseSchedule", "linear_schedule", "cosine_schedule"}},
+    "03_unet": {
+        "course_utils.unet": {
+            *("timestep_embedding", "zeroed", "ResBlock", "SelfAttention", "Downsample", "Upsample"),
+            *("way_down", "middle", "way_up", "UNet", "shapes_through"),
+        }
+    },
+}
+LEFT_OUT = {"exercise", "mistake"}  # cells with these tags are wrong, or unfinished, on purpose
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def definitions(source):
+    """The functions and classes defined at the top of some code: {name: syntax tree in plain form}."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {node.name: ast.dump(Plain().visit(node)) for node in ast.parse(source).body if isinstance(node, kinds)}
+
+
+class Plain(ast.NodeTransformer):
+    """Leaves out decorators, docstrings and annotations."""
+
+    def visit_FunctionDef(self, node):
+        node.decorator_list, node.returns = [], None
+        return self.without_docstring(node)
+
+    def visit_ClassDef(self, node):
+        node.decorator_list = []
+        return self.without_docstring(node)
+
+    def without_docstring(self, node):
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+        return self.generic_visit(node)
+
+    def visit_arg(self, node):
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node):
+        node.annotation = ast.Constant(None)
+        return node
+
+
+def in_notebook(notebook):
+    """{name: syntax tree} of all definitions in the cells that are not wrong or unfinished on purpose."""
+    cells = [cell for cell in code_cells(notebook) if not tags(cell) & LEFT_OUT]
+    return definitions("\n\n".join(cell.source for cell in cells))
+
+
+def in_package(module):
+    return definitions(Path(importlib.import_module(module).__file__).read_text())
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+def test_every_notebook_is_listed_with_its_pieces():
+    assert [path.stem for path in NOTEBOOKS] == list(PIECES)
+
+
+def test_pieces_are_the_packages(path):
+    written = in_notebook(read(path))
+    for module, names in PIECES[path.stem].items():
+        finished = in_package(module)
+        for name in sorted(names):
+            assert written[name] == finished[name], f"{name} in {path.name} differs from {module}"
+
+
+def test_no_piece_is_left_out_of_the_comparison(path):
+    """A function that has the name of one in a package's module is either compared, or in a cell that is tagged."""
+    listed = set().union(*PIECES[path.stem].values())
+    modules = [f"course_utils.{file.stem}" for file in (ROOT / "course_utils").glob("[a-z]*.py")]
+    public = set().union(*map(in_package, modules))
+    assert set(in_notebook(read(path))) & public == listed
+
+
+def test_comparison_sees_a_difference_and_overlooks_decoration():
+    piece = "def f(x):\n    return x + 1"
+    decorated = '@checked(x=batch)\ndef f(x: int) -> int:\n    """One more."""\n    return x + 1'
+    assert definitions(piece) == definitions(decorated)
+    assert definitions(piece) != definitions(piece.replace("+", "-"))
+
+
+def test_cells_ran_once_and_in_order(path):
+    counts = [cell.execution_count for cell in code_cells(read(path))]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_no_output_is_an_error_or_a_warning(path):
+    for cell in code_cells(read(path)):
+        for output in cell.outputs:
+            assert output.output_type != "error", cell.source
+            assert output.get("name") != "stderr", output.text
+
+
+def test_nothing_is_skipped_or_allowed_to_fail(path):
+    for cell in read(path).cells:
+        assert not tags(cell) & {"nbval-skip", "nbval-raises-exception", "raises-exception", "skip-execution"}
+
+
+def test_no_code_cell_is_longer_than_40_lines(path):
+    for cell in code_cells(read(path)):
+        assert len(cell.source.splitlines()) <= 40, cell.source
+
+
+def test_first_code_cell_is_the_same_in_all_notebooks(path):
+    assert code_cells(read(path))[0].source == code_cells(read(NOTEBOOKS[0]))[0].source
+
+
+def test_every_figure_is_described_in_words_and_followed_by_text(path):
+    cells = read(path).cells
+    for number, cell in enumerate(cells):
+        figures = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+        folded = [
+            output for output in cell.get("outputs", []) if "<details>" in output.get("data", {}).get("text/html", "")
+        ]
+        assert len(folded) == len(figures), cell.source
+        if figures:
+            assert cells[number + 1].cell_type == "markdown", cell.source
+
+
+def test_files_hold_nothing_superfluous(path, tmp_path):
+    """`make notebooks` normalises them, so normalising again changes nothing."""
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    subprocess.run([sys.executable, ROOT / "scripts" / "normalise_notebooks.py", copy], check=True)
+    assert copy.read_text() == path.read_text()
+
+
+def test_normalising_removes_what_editors_leave(tmp_path):
+    cell = nbformat.v4.new_code_cell("1", execution_count=1, metadata={"collapsed": True, "tags": ["mistake"]})
+    cell.outputs = [nbformat.v4.new_output("stream", text="10 %\r 50 %\r100 %\ndone\n")]
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"state": {}}, "authors": []})
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    subprocess.run([sys.executable, ROOT / "scripts" / "normalise_notebooks.py", tmp_path / "a.ipynb"], check=True)
+    normal = read(tmp_path / "a.ipynb")
+    assert set(normal.metadata) == {"kernelspec", "language_info"}
+    assert normal.cells[0].metadata == {"tags": ["mistake"]}
+    assert normal.cells[0].outputs[0].text == "100 %\ndone\n"
