@@ -9,7 +9,7 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root) # JupyterLab wants to be t
 lab: .venv/installed
 	mkdir -p my_work
 	for notebook in notebooks/*.ipynb; do test -e my_work/$${notebook##*/} || cp $$notebook my_work/; done
-	$(BIN)/jupyter lab $(ROOT) my_work/01_forward_process.ipynb
+	$(BIN)/jupyter lab $(ROOT) --notebook-dir my_work --LabApp.default_url /lab/tree/01_forward_process.ipynb
 
 test: .venv/installed
 	$(BIN)/python -m pytest

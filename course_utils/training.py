@@ -7,9 +7,9 @@ import math
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import torch
@@ -342,6 +342,8 @@ def steps_in(minutes, model, images, schedule, **options):
     trial, finished = copy.deepcopy(model), []
     options = dict(ema=EMA(trial), generator=torch.Generator(images.device).manual_seed(0)) | options
     train(trial, images, schedule, steps=20, callback=lambda *_: finished.append(time.perf_counter()), **options)
+    if len(finished) < 20:  # stopped: `train` keeps what was learnt, but here the stop is meant for the caller
+        raise KeyboardInterrupt
     seconds = (finished[-1] - finished[4]) / (len(finished) - 5)  # the first steps are slower
     return max(1, int(60 * minutes / seconds))
 
@@ -409,15 +411,14 @@ def save_checkpoint(path, model, *, ema=None, optimizer=None, generator=None, hi
 def write_whole(path, write):
     """Let `write` fill another file in the same folder, and give it its name only once it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         write(part)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 

@@ -53,8 +53,9 @@ def main():
     print(f"{len(history)} of {steps} steps, {minutes:.1f} minutes, mean loss of the last {len(recent)}:", end=" ")
     print(f"{sum(recent) / len(recent):.4f}")
 
-    rows = torch.arange(8, device=device) % len(CLASSES)
-    denoise = denoiser(load_unet(checkpoint).to(device), schedule, labels=rows.repeat_interleave(8))
+    print("drawing 64 samples")
+    every_class_in_turn = torch.arange(64, device=device) % len(CLASSES)
+    denoise = denoiser(load_unet(checkpoint).to(device), schedule, labels=every_class_in_turn)
     shape, generator = (64, 1, 28, 28), torch.Generator().manual_seed(0)
     step = partial(ddim_step, eta=1.0)
     save_grid(
