@@ -94,9 +94,8 @@ def timestep(other, low=1, high=None):
 
 
 def integer_tensor(name, value):
-    advice = "a whole number, or an integer tensor of shape (B,)"
-    if not isinstance(value, torch.Tensor) or value.dtype == torch.bool or value.is_floating_point():
-        raise TypeError(f"{name} must be {advice}, but is {describe(value)}.")
+    if not isinstance(value, torch.Tensor) or value.dtype not in (torch.int32, torch.int64):  # uint8 would be a mask
+        raise TypeError(f"{name} must be an integer tensor (int64 or int32) of shape (B,), but is {describe(value)}.")
 
 
 def beside(name, value, other, model):

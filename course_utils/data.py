@@ -1,5 +1,6 @@
 """Fashion-MNIST, from the files in the repository; nothing is downloaded (data/README.md has source and licence)."""
 
+import getpass
 import gzip
 import hashlib
 import os
@@ -37,9 +38,10 @@ def fashion_mnist(train=True, root=DATA):
         labels: (N,) int64; CLASSES has their names.
 
     Raises:
-        FileNotFoundError: a data file is missing.
+        FileNotFoundError: a data file, or the folder, is missing.
         ValueError: a data file is damaged.
-        Both name the file and say what to do.
+        OSError: there is no folder that can be written to.
+        Each says what is wrong where, and what to do.
     """
     from torchvision.datasets import FashionMNIST  # slow to import, and most of the package does without it
 
@@ -81,7 +83,9 @@ def unscale(images):
 
 def unpacked(root):
     """A folder in which all four files lie unpacked and whole: `root`, or a writable one beside it."""
-    target = root if whole(root) else next(folder for folder in (root, *caches()) if writable(raw(folder)))
+    if not raw(root).is_dir():
+        raise FileNotFoundError(f"There is no folder {raw(root)}. Pass the folder that holds FashionMNIST/raw as root.")
+    target = root if whole(root) else first_writable(root, *caches())
     if not whole(target):
         with FileLock(raw(target) / "unpacking.lock"):
             for name in FILES:
@@ -106,17 +110,20 @@ def md5(path):
 
 
 def caches():
-    yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "course_utils"
-    yield Path(tempfile.mkdtemp(prefix="course_utils-"))
+    """Where to unpack if the course's own folder is read-only: the user's cache, or else the temporary folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "course_utils", Path(tempfile.gettempdir()) / f"course_utils-{getpass.getuser()}"
 
 
-def writable(folder):
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return False
-    return True
+def first_writable(*roots):
+    for root in roots:
+        try:
+            raw(root).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=raw(root)).close()
+        except OSError:
+            continue
+        return root
+    raise OSError(f"Nowhere to unpack Fashion-MNIST: none of {', '.join(map(str, roots))} can be written to.")
 
 
 def unpack(source, target, name):

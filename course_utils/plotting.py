@@ -102,9 +102,11 @@ def show_points(clouds, description, limit=3.0, size=2.0):
 
 
 def show_heatmap(values, description, xlabel, ylabel, height=2.6):
-    """A matrix as colours, with a bar that says what they mean."""
+    """A matrix with values within -1 .. 1 as colours, with a bar that says what they mean."""
     figure, axis = plt.subplots(figsize=(7, height), layout="constrained")
-    picture = axis.imshow(values.detach().cpu().numpy(), aspect="auto", cmap="cividis", interpolation="nearest")
+    picture = axis.imshow(
+        values.detach().cpu().numpy(), aspect="auto", cmap="cividis", interpolation="nearest", vmin=-1, vmax=1
+    )
     figure.colorbar(picture)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     show(figure, description)

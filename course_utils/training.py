@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import hashlib
+import inspect
 import json
 import math
 import os
@@ -206,7 +208,10 @@ def labels_of_images(name, value, arguments):
 
 def model_beside_images(name, value, arguments):
     module(name, value, arguments)
-    device, images = next(value.parameters()).device, arguments["images"]
+    weight, images = next(value.parameters(), None), arguments["images"]
+    if weight is None:
+        raise ValueError(f"{name} must have weights to train, but has none.")
+    device = weight.device
     if device != images.device:
         raise ValueError(f"{name} must be where the images are, on {images.device}, but is on {device}. Use .to().")
 
@@ -277,13 +282,13 @@ def train(
     with stop_button() as stopped:
         try:
             for step in range(len(history) + 1, steps + 1):
-                before_step = generator.get_state()
+                before_step = generator.get_state(), torch.get_rng_state()
                 optimizer.param_groups[0]["lr"] = learning_rate(step, steps, lr)
                 chosen = torch.randint(len(images), (batch_size,), generator=generator, device=images.device)
                 x_0 = scale(images[chosen]) if is_uint8(images) else images[chosen]
                 chosen_labels = None if labels is None else labels[chosen]
                 history.append(training_step(model, x_0, schedule, optimizer, generator, chosen_labels, loss))
-                before_step = generator.get_state()
+                before_step = generator.get_state(), torch.get_rng_state()
                 if ema is not None:
                     ema.update(model)
                 if checkpoint and step % SAVE_EVERY == 0 and step < steps:
@@ -294,7 +299,8 @@ def train(
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             print(f"\nStopped after step {len(history)} of {steps}. What was learnt is kept.", file=sys.stderr)
-            generator.set_state(before_step)
+            generator.set_state(before_step[0])
+            torch.set_rng_state(before_step[1])
     if checkpoint:
         save_checkpoint(checkpoint, model, history=history, **state)
     return history
@@ -325,13 +331,12 @@ def stop_button():
 
 
 @checked(minutes=number(0, math.inf, open_ends=True), model=module)
-def steps_in(minutes, model, images, schedule, **options):
+def steps_in(minutes, model, images, schedule, *, batch_size=32, labels=None, loss=diffusion_loss):
     """How many steps of `train` fit into so many minutes, here and now: a few are timed, on a copy of the model.
 
     Args:
         minutes: above 0.
-        model, images, schedule: as for `train`.
-        options: those of `train` that its time depends on, such as batch_size and labels.
+        model, images, schedule, batch_size, labels, loss: as for `train`; none of them is changed.
 
     Returns:
         The number of steps, at least 1.
@@ -340,8 +345,19 @@ def steps_in(minutes, model, images, schedule, **options):
         TypeError, ValueError: as `train`.
     """
     trial, finished = copy.deepcopy(model), []
-    options = dict(ema=EMA(trial), generator=torch.Generator(images.device).manual_seed(0)) | options
-    train(trial, images, schedule, steps=20, callback=lambda *_: finished.append(time.perf_counter()), **options)
+    with torch.random.fork_rng(devices=[]):
+        train(
+            trial,
+            images,
+            schedule,
+            steps=20,
+            batch_size=batch_size,
+            ema=EMA(trial),
+            loss=loss,
+            labels=labels,
+            callback=lambda *_: finished.append(time.perf_counter()),
+            generator=torch.Generator(images.device).manual_seed(0),
+        )
     if len(finished) < 20:  # stopped: `train` keeps what was learnt, but here the stop is meant for the caller
         raise KeyboardInterrupt
     seconds = (finished[-1] - finished[4]) / (len(finished) - 5)  # the first steps are slower
@@ -404,8 +420,24 @@ def save_checkpoint(path, model, *, ema=None, optimizer=None, generator=None, hi
             tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
     if generator is not None:
         tensors |= {"generator": generator.get_state(), "torch generator": torch.get_rng_state()}
-    metadata = {"format": "course_utils checkpoint", "config": json.dumps(getattr(model, "config", None))}
-    write_whole(path, lambda part: save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata))
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    parts = {"ema": ema, "optimizer": optimizer, "generator": generator}
+    metadata = {
+        "format": "course_utils checkpoint",
+        "config": json.dumps(getattr(model, "config", None)),
+        "holds": " ".join(name for name, part in parts.items() if part is not None),
+        "sha256": digest(tensors),
+    }
+    write_whole(path, lambda part: save_file(tensors, part, metadata))
+
+
+def digest(tensors):
+    """A sum over the names, shapes and contents of tensors on the CPU, by which damage shows."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.flatten().view(torch.uint8).numpy())
+    return total.hexdigest()
 
 
 def write_whole(path, write):
@@ -423,7 +455,7 @@ def write_whole(path, write):
 
 
 def read_checkpoint(path):
-    """All tensors of a checkpoint, and the model's configuration."""
+    """All tensors of a checkpoint, and what else it says of itself."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}. Save one with save_checkpoint, or check the path.")
     try:
@@ -434,7 +466,11 @@ def read_checkpoint(path):
         raise ValueError(f"{path} is damaged, or no checkpoint: {error}. Use another copy, or delete it.") from None
     if metadata.get("format") != "course_utils checkpoint":
         raise ValueError(f"{path} is a safetensors file, but not a checkpoint of this course.")
-    return tensors, json.loads(metadata["config"])
+    if metadata.get("sha256") != digest(tensors):
+        raise ValueError(
+            f"{path} is damaged: its contents are not those that were saved. Use another copy, or delete it."
+        )
+    return tensors, metadata
 
 
 def part_of(tensors, prefix):
@@ -462,17 +498,20 @@ def load_checkpoint(path, model, *, ema=None, optimizer=None, generator=None):
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, is of another model (says what differs), or lacks what was asked for.
     """
-    tensors, _ = read_checkpoint(path)
-    weights = part_of(tensors, "model.")
-    check_same_shapes(path, weights, model)
-    wanted = {"ema updates": ema, "optimizer.0.exp_avg": optimizer, "generator": generator}
-    missing = [name for name, target in wanted.items() if target is not None and name not in tensors]
+    tensors, metadata = read_checkpoint(path)
+    wanted = {"ema": ema, "optimizer": optimizer, "generator": generator}
+    missing = [name for name, part in wanted.items() if part is not None and name not in metadata["holds"].split()]
     if missing:
         raise ValueError(
             f"{path} does not hold {', '.join(missing)}. Save a checkpoint with them, or don't ask for them."
         )
+    check_same_shapes(path, part_of(tensors, "model."), model)
+    if ema is not None:
+        check_same_shapes(path, part_of(tensors, "ema."), ema.model)
+    if optimizer is not None:
+        check_same_optimizer(path, optimizer_state(tensors), optimizer)
 
-    model.load_state_dict(weights)
+    model.load_state_dict(part_of(tensors, "model."))
     if ema is not None:
         ema.model.load_state_dict(part_of(tensors, "ema."))
         ema.updates = tensors["ema updates"].item()
@@ -496,6 +535,13 @@ def check_same_shapes(path, weights, model):
         )
 
 
+def check_same_optimizer(path, state, optimizer):
+    shapes = [weight.shape for group in optimizer.param_groups for weight in group["params"]]
+    for i, values in state.items():
+        if i >= len(shapes) or any(value.ndim > 0 and value.shape != shapes[i] for value in values.values()):
+            raise ValueError(f"{path} holds the state of an optimizer of other weights. Build it as it was built then.")
+
+
 def optimizer_state(tensors):
     """{index of the parameter: {name: tensor}}, as torch's optimizers have it."""
     state = {}
@@ -512,9 +558,10 @@ def load_unet(path):
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or holds no UNet.
     """
-    tensors, config = read_checkpoint(path)
-    if config is None:
-        raise ValueError(f"{path} does not say how its model was built. Build it, and use load_checkpoint.")
+    tensors, metadata = read_checkpoint(path)
+    config = json.loads(metadata["config"])
+    if config is None or set(config) != set(inspect.signature(UNet).parameters):
+        raise ValueError(f"{path} does not hold a UNet of this course. Build its model, and use load_checkpoint.")
     model = UNet(**config)
     weights = part_of(tensors, "ema.") or part_of(tensors, "model.")
     check_same_shapes(path, weights, model)

@@ -74,7 +74,8 @@ def eights(name, value, arguments):
 class ResBlock(nn.Module):
     """Two convolutions around the time's scale and shift, added to what came in.
 
-    The last convolution starts at zero, so that a new block passes its input on (ADM, arXiv 2105.05233, appendix A).
+    The last convolution starts at zero, so that a new block passes its input on, as in DDPM's code (arXiv 2006.11239);
+    scale and shift are ADM's "adaptive group normalization" (arXiv 2105.05233, section 3.1).
 
     Args:
         in_channels, out_channels: multiples of 8.
@@ -303,8 +304,10 @@ def shapes_through(unet, x, t):
                 rows.append((name, type(part).__name__, tuple(output.shape[1:])))
 
             hooks.append(part.register_forward_hook(note))
-    with torch.no_grad():
-        unet(x, t)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.no_grad():
+            unet(x, t)
+    finally:
+        for hook in hooks:
+            hook.remove()
     return rows

@@ -174,3 +174,13 @@ def test_normalising_removes_what_editors_leave(tmp_path):
     assert set(normal.metadata) == {"kernelspec", "language_info"}
     assert normal.cells[0].metadata == {"tags": ["mistake"]}
     assert normal.cells[0].outputs[0].text == "100 %\ndone\n"
+
+
+def test_stated_reading_time_is_the_rules(path):
+    """150 words a minute and half a minute for each code cell, to 5 minutes; in the notebook and in the README."""
+    notebook = read(path)
+    words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
+    minutes = 5 * round((words / 150 + len(code_cells(notebook)) / 2) / 5)
+    assert any(f"| **Reading** | about {minutes} minutes |" in cell.source for cell in notebook.cells)
+    [row] = [line for line in (ROOT / "README.md").read_text().splitlines() if path.name in line]
+    assert f"| {minutes} min |" in row
