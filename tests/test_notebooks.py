@@ -182,5 +182,5 @@ def test_stated_reading_time_is_the_rules(path):
     words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
     minutes = 5 * round((words / 150 + len(code_cells(notebook)) / 2) / 5)
     assert any(f"| **Reading** | about {minutes} minutes |" in cell.source for cell in notebook.cells)
-    [row] = [line for line in (ROOT / "README.md").read_text().splitlines() if path.name in line]
+    [row] = [line for line in (ROOT / "README.md").read_text().splitlines() if f"(notebooks/{path.name})" in line]
     assert f"| {minutes} min |" in row
