@@ -85,7 +85,7 @@ def timestep(other, low=1, high=None):
         top = arguments["schedule"].T if high is None else high(arguments)
         if is_int(value):
             return in_range(name, int(value), int(value), low, top)
-        integer_tensor(name, value)
+        integer_tensor(name, value, "a whole number, or ")
         beside(name, value, other, arguments[other])
         if value.device.type == "cpu":
             in_range(name, int(value.min()), int(value.max()), low, top)
@@ -93,9 +93,12 @@ def timestep(other, low=1, high=None):
     return rule
 
 
-def integer_tensor(name, value):
+def integer_tensor(name, value, instead=""):
     if not isinstance(value, torch.Tensor) or value.dtype not in (torch.int32, torch.int64):  # uint8 would be a mask
-        raise TypeError(f"{name} must be an integer tensor (int64 or int32) of shape (B,), but is {describe(value)}.")
+        raise TypeError(
+            f"{name} must be {instead}an integer tensor (int64 or int32) of shape (B,), but is {describe(value)}. "
+            "If it is a tensor of whole numbers, use .long()."
+        )
 
 
 def beside(name, value, other, model):
@@ -152,7 +155,7 @@ def instance(kind, article="a"):
 
 def a_schedule(name, value, arguments):
     """A NoiseSchedule: the package's, or one that a learner wrote, with the same tables."""
-    if not all(hasattr(value, table) for table in ("T", "beta", "alpha", "alpha_bar")):
+    if not all(hasattr(value, table) for table in ("alpha_bar", "alpha", "beta", "T")):
         raise TypeError(f"{name} must be a NoiseSchedule, as linear_schedule() makes one, but is {describe(value)}.")
 
 

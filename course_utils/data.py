@@ -1,6 +1,5 @@
 """Fashion-MNIST, from the files in the repository; nothing is downloaded (data/README.md has source and licence)."""
 
-import getpass
 import gzip
 import hashlib
 import os
@@ -85,7 +84,8 @@ def unpacked(root):
     """A folder in which all four files lie unpacked and whole: `root`, or a writable one beside it."""
     if not raw(root).is_dir():
         raise FileNotFoundError(f"There is no folder {raw(root)}. Pass the folder that holds FashionMNIST/raw as root.")
-    target = root if whole(root) else first_writable(root, *caches())
+    roots = (root, *caches())
+    target = next(filter(whole, roots), None) or first_writable(*roots)
     if not whole(target):
         with FileLock(raw(target) / "unpacking.lock"):
             for name in FILES:
@@ -111,8 +111,8 @@ def md5(path):
 
 def caches():
     """Where to unpack if the course's own folder is read-only: the user's cache, or else the temporary folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "course_utils", Path(tempfile.gettempdir()) / f"course_utils-{getpass.getuser()}"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(cache) / "course_utils", Path(tempfile.gettempdir()) / "course_utils"
 
 
 def first_writable(*roots):

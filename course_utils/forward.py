@@ -55,7 +55,7 @@ def earlier_level(name, value, arguments):
     if is_int(value):
         top = t if is_int(t) else t.min() if t.device.type == "cpu" else arguments["schedule"].T
         return in_range(name, value, value, 0, int(top) - 1)
-    integer_tensor(name, value)
+    integer_tensor(name, value, "a whole number, or ")
     beside(name, value, "x_t", arguments["x_t"])
     if value.device.type == "cpu" and not ((value >= 0) & (value < t)).all():
         raise ValueError(

@@ -187,7 +187,8 @@ def ddim_step(x_t, x_0_hat, t, s, schedule, eta=0.0, generator=None):
     alpha_bar_t, alpha_bar_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
     sigma = eta * ((1 - alpha_bar_s) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_s)) ** 0.5
     noise_hat = predict_noise(x_t, t, x_0_hat, schedule)
-    x_s = alpha_bar_s**0.5 * x_0_hat + (1 - alpha_bar_s - sigma**2) ** 0.5 * noise_hat
+    noise_left = max(1 - alpha_bar_s - sigma**2, 0) ** 0.5  # rounding can leave a little less than 0
+    x_s = alpha_bar_s**0.5 * x_0_hat + noise_left * noise_hat
     return x_s if eta == 0 else x_s + sigma * randn_like(x_t, generator)
 
 

@@ -426,14 +426,14 @@ def save_checkpoint(path, model, *, ema=None, optimizer=None, generator=None, hi
         "format": "course_utils checkpoint",
         "config": json.dumps(getattr(model, "config", None)),
         "holds": " ".join(name for name, part in parts.items() if part is not None),
-        "sha256": digest(tensors),
     }
+    metadata["sha256"] = digest(tensors, metadata)
     write_whole(path, lambda part: save_file(tensors, part, metadata))
 
 
-def digest(tensors):
-    """A sum over the names, shapes and contents of tensors on the CPU, by which damage shows."""
-    total = hashlib.sha256()
+def digest(tensors, metadata):
+    """A sum over all that a checkpoint holds, by which damage shows. The tensors are on the CPU."""
+    total = hashlib.sha256(f"{metadata['config']} {metadata['holds']}".encode())
     for name, tensor in sorted(tensors.items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         total.update(tensor.flatten().view(torch.uint8).numpy())
@@ -464,9 +464,9 @@ def read_checkpoint(path):
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged, or no checkpoint: {error}. Use another copy, or delete it.") from None
-    if metadata.get("format") != "course_utils checkpoint":
+    if metadata.get("format") != "course_utils checkpoint" or not {"config", "holds", "sha256"} <= set(metadata):
         raise ValueError(f"{path} is a safetensors file, but not a checkpoint of this course.")
-    if metadata.get("sha256") != digest(tensors):
+    if metadata["sha256"] != digest(tensors, metadata):
         raise ValueError(
             f"{path} is damaged: its contents are not those that were saved. Use another copy, or delete it."
         )
@@ -510,6 +510,10 @@ def load_checkpoint(path, model, *, ema=None, optimizer=None, generator=None):
         check_same_shapes(path, part_of(tensors, "ema."), ema.model)
     if optimizer is not None:
         check_same_optimizer(path, optimizer_state(tensors), optimizer)
+    if generator is not None and generator.get_state().shape != tensors["generator"].shape:
+        raise ValueError(
+            f"{path} holds the state of a generator on another kind of device. Go on where it was trained."
+        )
 
     model.load_state_dict(part_of(tensors, "model."))
     if ema is not None:

@@ -21,11 +21,10 @@ def make_unet():
     """A function that builds a small UNet whose weights are all random, so that no zero at the start hides anything."""
 
     def make(seed=0, **config):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = UNet(**(dict(base_channels=8, multipliers=(1, 2)) | config))
-            for weight in model.parameters():
-                torch.nn.init.normal_(weight, std=0.2)
+        generator = torch.Generator().manual_seed(seed)
+        model = UNet(**(dict(base_channels=8, multipliers=(1, 2)) | config))
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.2, generator=generator)
         return model
 
     return make
