@@ -24,7 +24,8 @@ class GaussianMixture:
 
     Raises:
         TypeError: an argument is not a floating-point tensor.
-        ValueError: shapes that do not fit, weights that do not add up to 1, or a matrix that is no covariance.
+        ValueError: shapes that do not fit, weights that do not add up to 1, a matrix that is no covariance, or values
+            that are not finite.
     """
 
     weights: torch.Tensor
@@ -95,6 +96,8 @@ def check_mixture(weights, means, covariances):
             "GaussianMixture: the shapes must be weights (K,), means (K, D), covariances (K, D, D), but are "
             f"{tuple(weights.shape)}, {tuple(means.shape)}, {tuple(covariances.shape)}."
         )
+    if not all(values.isfinite().all() for values in (weights, means, covariances)):
+        raise ValueError("GaussianMixture: weights, means and covariances must be finite numbers, and some are not.")
     if not (weights > 0).all() or (weights.sum() - 1).abs() > 1e-6:
         raise ValueError(f"GaussianMixture: weights must be above 0 and add up to 1, but are {weights.tolist()}.")
     if not torch.allclose(covariances, covariances.mT) or not (torch.linalg.eigvalsh(covariances) > 0).all():

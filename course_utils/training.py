@@ -420,7 +420,7 @@ def save_checkpoint(path, model, *, ema=None, optimizer=None, generator=None, hi
             tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
     if generator is not None:
         tensors |= {"generator": generator.get_state(), "torch generator": torch.get_rng_state()}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # tied ones, too
     parts = {"ema": ema, "optimizer": optimizer, "generator": generator}
     metadata = {
         "format": "course_utils checkpoint",

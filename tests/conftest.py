@@ -4,6 +4,9 @@ import torch
 from course_utils.schedule import cosine_schedule, linear_schedule
 from course_utils.unet import UNet
 
+# Tensors as small as the tests' gain nothing from a second thread, and on a busy machine lose a lot by it.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(params=[linear_schedule, cosine_schedule], ids=["linear", "cosine"])
 def schedule(request):

@@ -431,3 +431,16 @@ def test_part_that_the_file_lacks_is_named_and_nothing_is_changed(trained, fresh
         load_checkpoint(path, fresh.model, **fresh.parts())
     assert str(path) in str(caught.value)
     assert same(fresh.state(), before)
+
+
+def test_tied_weights_are_saved_and_stay_tied(tmp_path):
+    def tied():
+        model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+        model[1].weight = model[0].weight
+        return model
+
+    saved, loaded = tied(), tied()
+    save_checkpoint(tmp_path / "tied.safetensors", saved)
+    load_checkpoint(tmp_path / "tied.safetensors", loaded)
+    assert torch.equal(loaded[0].weight, saved[0].weight)
+    assert loaded[1].weight is loaded[0].weight

@@ -333,3 +333,9 @@ def test_denoiser_refuses(schedule, x_t, t, error, message):
 def test_exact_denoiser_refuses_what_is_no_mixture_or_no_schedule(mixture, schedule):
     with pytest.raises(TypeError, match="must be a"):
         exact_denoiser(mixture, schedule)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_mixture_refuses_values_that_are_not_finite(bad):
+    with pytest.raises(ValueError, match=r"GaussianMixture: .*finite"):
+        GaussianMixture(torch.ones(1), torch.tensor([[bad, 0.0]]), torch.eye(2)[None])

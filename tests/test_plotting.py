@@ -61,6 +61,7 @@ def test_pixels_map_minus_one_to_black_and_one_to_white_and_cut_the_rest():
 def test_tile_puts_images_row_by_row():
     sheet = plotting.tile(torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1, 1), columns=2)
     assert sheet.shape == (4, 4, 1)
+    assert sheet[1, 1] == 1  # the margin is white
     assert [sheet[0, 0].item(), sheet[0, 3].item(), sheet[3, 0].item()] == [0.0, 0.5, 1.0]
 
 
