@@ -47,8 +47,7 @@ def a_batch_of_t(name, value, arguments):
     timestep("x_0")(name, value, arguments)
 
 
-def module(name, value, arguments):
-    instance(torch.nn.Module)(name, value, arguments)
+module = instance(torch.nn.Module)
 
 
 @checked(schedule=a_schedule, model=function, x_0=batch, t=a_batch_of_t, noise=like("x_0"))
