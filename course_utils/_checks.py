@@ -164,6 +164,21 @@ def function(name, value, arguments):
         raise TypeError(f"{name} must be a function, but is {describe(value)}.")
 
 
+def a_data_set(name, value, arguments):
+    """(N, C, H, W) images, uint8, or floating point within -1 .. 1; looked at whole, once."""
+    if not is_uint8(value):
+        batch(name, value, arguments)
+    if value.ndim != 4 or len(value) == 0:
+        raise ValueError(f"{name} must have shape (N, C, H, W) with at least one image, but is {describe(value)}.")
+    if value.is_floating_point():
+        low, high = value.min().item(), value.max().item()
+        if not (-1 <= low < 0 and high <= 1):  # NaN ends here too
+            raise ValueError(
+                f"{name} must be uint8, or floating point scaled to -1 .. 1, but they run from {low:g} to {high:g}. "
+                "Scale them: 2 * images - 1 takes 0 .. 1 to -1 .. 1."
+            )
+
+
 def optional(rule):
     """None, or what `rule` asks for."""
 

@@ -17,12 +17,22 @@ plt.rcParams["axes.prop_cycle"] = plt.cycler(color=COLOURS)
 
 
 def show(figure, description):
-    """Show a matplotlib figure, and under it its description, folded; then close the figure."""
+    """Show a matplotlib figure, and under it its description, folded; then close the figure.
+
+    Returns `redraw(figure)`, which puts another figure in its place.
+    """
     from IPython.display import HTML, display  # only a notebook needs it
 
-    display(figure, metadata={"image/png": {"alt": description}})
+    alternative = {"image/png": {"alt": description}}
+    place = display(figure, metadata=alternative, display_id=True)
     display(HTML(f"<details><summary>This figure in words</summary>{html.escape(description)}</details>"))
     plt.close(figure)
+
+    def redraw(figure):
+        place.update(figure, metadata=alternative)
+        plt.close(figure)
+
+    return redraw
 
 
 def pixels(image):
@@ -48,6 +58,26 @@ def show_images(images, description, titles=None, columns=8, size=1.1):
 
 def show_rows(rows, description, titles, size=1.1):
     """One row of images for each entry of `rows`, {name of the row: (N, C, H, W)}, under N column titles."""
+    show(draw_rows(rows, titles, size), description)
+
+
+def growing_rows(description, titles, size=1.1):
+    """`show_rows` for a cell that runs long: returns add(name, images), which adds a row to the figure on the spot."""
+    rows, redraw = {}, None
+
+    def add(name, images):
+        nonlocal redraw
+        rows[name] = images
+        figure = draw_rows(rows, titles, size)
+        if redraw is None:
+            redraw = show(figure, description)
+        else:
+            redraw(figure)
+
+    return add
+
+
+def draw_rows(rows, titles, size):
     figure, axes = plt.subplots(
         len(rows),
         len(titles),
@@ -63,7 +93,7 @@ def show_rows(rows, description, titles, size=1.1):
             axis.spines[:].set_visible(False)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
-    show(figure, description)
+    return figure
 
 
 LINES = ("-", "--", "-.", ":")
@@ -96,6 +126,20 @@ def show_points(clouds, description, limit=3.0, size=2.0):
     for axis, (title, groups) in zip(axes.flat, clouds.items(), strict=True):
         for points in groups if isinstance(groups, list) else [groups]:
             axis.scatter(*points.detach().cpu().T, s=3, alpha=0.4, linewidths=0)
+        axis.set(title=title, xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
+        axis.title.set_fontsize(9)
+    show(figure, description)
+
+
+def show_paths(panels, description, limit=3.0, size=3.2):
+    """Paths in the plane, one panel for each entry of {title: (number of states, N, 2)}, with a dot at each end."""
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(size * len(panels), size + 0.25), squeeze=False, layout="constrained"
+    )
+    for axis, (title, paths) in zip(axes.flat, panels.items(), strict=True):
+        for path in paths.detach().cpu().unbind(dim=1):
+            axis.plot(*path.T, color=COLOURS[0], linewidth=0.6, alpha=0.6)
+        axis.scatter(*paths[-1].detach().cpu().T, s=8, color=COLOURS[1], zorder=3)
         axis.set(title=title, xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
         axis.title.set_fontsize(9)
     show(figure, description)

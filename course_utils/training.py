@@ -8,7 +8,6 @@ import json
 import math
 import os
 import signal
-import sys
 import threading
 import time
 import uuid
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from course_utils._checks import (
+    a_data_set,
     a_schedule,
     batch,
     beside,
@@ -78,7 +78,7 @@ def same_shape(noise_hat, noise):
     if noise_hat.shape != noise.shape:
         raise ValueError(
             f"diffusion_loss: the model must return the shape of its input, {tuple(noise.shape)}, "
-            f"but returned {describe(noise_hat)}."
+            f"but returned {tuple(noise_hat.shape)}."
         )
     return noise_hat
 
@@ -178,26 +178,17 @@ class EMA:
         self.updates += 1
 
 
+def an_ema(name, value, arguments):
+    """An EMA: the package's, or one that a learner wrote, with the same parts."""
+    if not all(hasattr(value, part) for part in ("model", "update", "updates")):
+        raise TypeError(f"{name} must be an EMA, as EMA(model) makes one, but is {describe(value)}.")
+
+
 def learning_rate(step, steps, lr):
     """The rate of step 1 .. steps: a short rise, then lr, then a straight fall over the last 40 % of the steps."""
     rise = step / min(100, 0.1 * steps)
     fall = (steps + 1 - step) / (0.4 * steps)
     return lr * min(rise, 1, fall)
-
-
-def a_data_set(name, value, arguments):
-    """(N, C, H, W) images, uint8, or floating point within -1 .. 1; looked at whole, once."""
-    if not is_uint8(value):
-        batch(name, value, arguments)
-    if value.ndim != 4 or len(value) == 0:
-        raise ValueError(f"{name} must have shape (N, C, H, W) with at least one image, but is {describe(value)}.")
-    if value.is_floating_point():
-        low, high = value.min().item(), value.max().item()
-        if not (-1 <= low < 0 and high <= 1):  # NaN ends here too
-            raise ValueError(
-                f"{name} must be uint8, or floating point scaled to -1 .. 1, but they run from {low:g} to {high:g}. "
-                "Scale them: 2 * images - 1 takes 0 .. 1 to -1 .. 1."
-            )
 
 
 def labels_of_images(name, value, arguments):
@@ -225,7 +216,7 @@ def model_beside_images(name, value, arguments):
     labels=optional(labels_of_images),
     generator=optional(generator_of("images")),
     lr=number(0, math.inf, open_ends=True),
-    ema=optional(instance(EMA, "an")),
+    ema=optional(an_ema),
     callback=optional(function),
 )
 def train(
@@ -297,7 +288,7 @@ def train(
                 if stopped.is_set():
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            print(f"\nStopped after step {len(history)} of {steps}. What was learnt is kept.", file=sys.stderr)
+            print(f"\nStopped after step {len(history)} of {steps}. What was learnt is kept.")
             generator.set_state(before_step[0])
             torch.set_rng_state(before_step[1])
     if checkpoint:
@@ -391,7 +382,7 @@ def minutes_and_seconds(seconds):
 
 @checked(
     model=module,
-    ema=optional(instance(EMA, "an")),
+    ema=optional(an_ema),
     optimizer=optional(instance(torch.optim.Optimizer, "an")),
     generator=optional(instance(torch.Generator)),
 )
@@ -478,7 +469,7 @@ def part_of(tensors, prefix):
 
 @checked(
     model=module,
-    ema=optional(instance(EMA, "an")),
+    ema=optional(an_ema),
     optimizer=optional(instance(torch.optim.Optimizer, "an")),
     generator=optional(instance(torch.Generator)),
 )

@@ -223,7 +223,9 @@ class UNet(nn.Module):
     Space-to-depth at the entrance turns each 2x2 square of pixels into 4 channels, which makes every layer after it
     four times cheaper. Then one residual block for each resolution on the way down, attention at the lowest one, and
     two residual blocks for each resolution on the way up, each of which is given what the way down left behind.
-    The last convolution starts at zero, so that training starts from a prediction of no noise.
+    A shortcut adds a share of x itself, which the time sets: at large t, x is nearly all noise, so it need not be
+    drawn anew. The last convolution and the shortcut start at zero, so that training starts from a prediction of no
+    noise.
 
     Args:
         in_channels: of the images.
@@ -264,6 +266,7 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, widths[0])
         self.last = zeroed(nn.Conv2d(widths[0], pixels, 3, padding=1))
         self.exit = nn.PixelShuffle(patch)
+        self.shortcut = zeroed(nn.Linear(time_dim, 1))
 
     @checked(x=images, t=times_of("x"), labels=optional(classes))
     def forward(self, x, t, labels=None):
@@ -279,7 +282,8 @@ class UNet(nn.Module):
             if isinstance(block, ResBlock):
                 h = torch.cat([h, skips.pop()], dim=1)
             h = block(h, embedding)
-        return self.exit(self.last(F.silu(self.norm(h))))
+        share_of_x = self.shortcut(F.silu(embedding))[:, :, None, None]
+        return share_of_x * x + self.exit(self.last(F.silu(self.norm(h))))
 
     def embed(self, x, t, labels):
         embedding = self.time(timestep_embedding(t, self.config["base_channels"]).to(x.dtype))

@@ -24,6 +24,7 @@ DRAW = {
     ),
     "curves": lambda: plotting.show_curves({"": {"a": torch.arange(3), "b": ([0, 1], [2, 3])}}, "words", "t"),
     "points": lambda: plotting.show_points({"a": torch.zeros(5, 2), "b": [torch.zeros(5, 2)] * 2}, "words"),
+    "paths": lambda: plotting.show_paths({"a": torch.zeros(4, 5, 2)}, "words"),
     "heatmap": lambda: plotting.show_heatmap(torch.eye(3), "words", "t", "entry"),
     "unet": lambda: plotting.show_unet(
         shapes_through(UNet(base_channels=8), torch.zeros(1, 1, 8, 8), torch.tensor([1])), "words"
@@ -44,6 +45,18 @@ def test_show_displays_the_description_in_words_and_closes_the_figure(capsys):
     plotting.show(figure, "black & white")
     assert "<IPython.core.display.HTML object>" in capsys.readouterr().out
     assert not plt.fignum_exists(figure.number)
+
+
+def test_growing_rows_shows_one_figure_and_then_redraws_it(monkeypatch):
+    shown, redrawn = [], []
+    monkeypatch.setattr(plotting, "show", lambda figure, words: shown.append((figure, words)) or redrawn.append)
+    add = plotting.growing_rows("words", titles=["1", "2"])
+    for name in "abc":
+        add(name, torch.zeros(2, 1, 4, 4))
+    [(first, words)] = shown
+    assert words == "words"
+    assert [len(figure.axes) for figure in [first, *redrawn]] == [2, 4, 6]
+    plt.close("all")
 
 
 def test_description_is_escaped(monkeypatch):

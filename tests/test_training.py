@@ -624,7 +624,7 @@ def test_checkpoint_of_every_500_steps_outlives_a_crash(tmp_path):
 
 def test_stopping_says_where(run, capsys):
     run(**in_callback(4, press_ctrl_c))
-    assert f"step 4 of {STEPS}" in capsys.readouterr().err
+    assert f"step 4 of {STEPS}" in capsys.readouterr().out
 
 
 def crash():

