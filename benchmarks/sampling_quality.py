@@ -22,9 +22,9 @@ from course_utils.training import load_unet
 from machine import machine
 
 SAMPLERS = {
-    "DDPM": (ddpm_step, (1000, 250, 100, 50, 20)),
+    "DDPM": (ddpm_step, (1000, 100, 50, 20)),
     "DDIM": (ddim_step, (1000, 250, 100, 50, 20, 10, 5)),
-    "DDIM, eta 0.5": (partial(ddim_step, eta=0.5), (100, 50, 20)),
+    "DDIM, eta 0.5": (partial(ddim_step, eta=0.5), (50,)),
 }
 CHUNK = 100  # images at a time
 

@@ -19,9 +19,23 @@ def normalise(notebook):
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
+        if cell.get("outputs"):
+            cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = last_of_overwritten(output.text)
+
+
+def joined(outputs):
+    """The outputs, with pieces of text that follow one another put together."""
+    result = []
+    for output in outputs:
+        before = result[-1] if result else None
+        if before and before.output_type == output.output_type == "stream" and before.name == output.name:
+            before.text += output.text
+        else:
+            result.append(output)
+    return result
 
 
 def last_of_overwritten(text):

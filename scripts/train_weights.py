@@ -8,6 +8,7 @@ runs/weights. Interrupt it when you like: the same command goes on where it stop
 
 import argparse
 import json
+import platform
 import time
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,11 @@ import torch
 
 from course_utils.data import CLASSES, fashion_mnist
 from course_utils.device import best_device
+from course_utils.evaluation import quality
 from course_utils.plotting import save_grid
 from course_utils.sampling import ddim_step, denoiser, sample
 from course_utils.schedule import cosine_schedule
-from course_utils.training import EMA, load_unet, progress_line, steps_in, train
+from course_utils.training import EMA, load_unet, progress_line, save_checkpoint, steps_in, train
 from course_utils.unet import UNet
 
 
@@ -40,34 +42,53 @@ def main():
     plan = arguments.out / "plan.json"
     if not plan.exists():  # the number of steps is part of the recipe, so a run that goes on must keep it
         arguments.out.mkdir(parents=True, exist_ok=True)
-        plan.write_text(json.dumps({"steps": steps_in(arguments.minutes, model, images, schedule, **options)}))
-    steps = json.loads(plan.read_text())["steps"]
+        steps = steps_in(arguments.minutes, model, images, schedule, **options)
+        plan.write_text(json.dumps({"steps": steps, "minutes": 0}))
+    planned = json.loads(plan.read_text())
 
-    checkpoint, start = arguments.out / "checkpoint.safetensors", time.perf_counter()
-    history = train(
-        model,
-        images,
-        schedule,
-        steps=steps,
-        lr=arguments.lr,
-        ema=EMA(model),
-        checkpoint=checkpoint,
-        callback=progress_line(steps),
-        **options,
-    )
-    minutes, recent = (time.perf_counter() - start) / 60, history[-500:]
-    print(f"{len(history)} of {steps} steps, {minutes:.1f} minutes, mean loss of the last {len(recent)}:", end=" ")
-    print(f"{sum(recent) / len(recent):.4f}")
+    checkpoint, start, ema = arguments.out / "checkpoint.safetensors", time.perf_counter(), EMA(model)
+    options |= dict(lr=arguments.lr, ema=ema, checkpoint=checkpoint, callback=progress_line(planned["steps"]))
+    history = train(model, images, schedule, steps=planned["steps"], **options)
+    planned["minutes"] += (time.perf_counter() - start) / 60
+    plan.write_text(json.dumps(planned))
+    save_checkpoint(arguments.out / "unet.safetensors", ema.model, history=history)
 
-    print("drawing 64 samples")
-    every_class_in_turn = torch.arange(64, device=device) % len(CLASSES)
-    denoise = denoiser(load_unet(checkpoint).to(device), schedule, labels=every_class_in_turn)
-    shape, generator = (64, 1, 28, 28), torch.Generator().manual_seed(0)
-    step = partial(ddim_step, eta=1.0)
-    save_grid(
-        arguments.out / "samples.png", sample(denoise, shape, schedule, step, 100, generator=generator, device=device)
-    )
-    print(f"wrote {arguments.out / 'samples.png'}")
+    network = load_unet(arguments.out / "unet.safetensors").to(device)
+    save_grid(arguments.out / "samples.png", draw(network, schedule, device, 64, eta=1.0, num_steps=100))
+    card = describe(arguments, network, planned, history)
+    found = quality(draw(network, schedule, device, arguments.samples, eta=0.0, num_steps=50))
+    card += f"| DDIM, 50 steps | {found.fcd:.2f} | {found.floor:.2f} | {found.precision:.2f} | {found.recall:.2f} |\n"
+    (arguments.out / "card.md").write_text(card)
+    print(card)
+
+
+def draw(network, schedule, device, number, eta, num_steps):
+    """Samples, every class in turn, 100 at a time."""
+    step, generator, parts = partial(ddim_step, eta=eta), torch.Generator().manual_seed(0), []
+    for labels in (torch.arange(number, device=device) % len(CLASSES)).split(100):
+        denoise, shape = denoiser(network, schedule, labels=labels), (len(labels), 1, 28, 28)
+        parts.append(sample(denoise, shape, schedule, step, num_steps, generator=generator, device=device).cpu())
+    return torch.cat(parts)
+
+
+def describe(arguments, network, planned, history):
+    """The card, as Markdown, up to the rows of the table of figures."""
+    recent = history[-500:]
+    settings = f"Adam, learning rate at most {arguments.lr:g}, EMA 0.999, float32, seed {arguments.seed}"
+    return f"""| | |
+| --- | --- |
+| data | Fashion-MNIST, the 60,000 training images, -1 .. 1; labels, withheld for one image in ten |
+| network | `UNet`, {json.dumps(network.config)}, {sum(w.numel() for w in network.parameters()):,} weights |
+| schedule, loss | `cosine_schedule()`, T = 1000; `diffusion_loss` |
+| training | `train`: {len(history):,} of {planned["steps"]:,} steps of {arguments.batch_size} images, {settings} |
+| time | {planned["minutes"]:.0f} minutes, {arguments.threads or "all"} thread(s), {platform.processor() or "CPU"} |
+| loss | {sum(recent) / len(recent):.4f}, the mean of the last {len(recent)} steps |
+
+Figures of {arguments.samples:,} samples, labels 0 .. 9 in turn, against the 10,000 test images:
+
+| sampler | FCD | its floor | precision | recall |
+| --- | --- | --- | --- | --- |
+"""
 
 
 def parse():
@@ -78,6 +99,7 @@ def parse():
     parser.add_argument("--batch-size", type=int, default=32, help="images a step (default: 32)")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="the highest learning rate (default: 0.0015)")
     parser.add_argument("--threads", type=int, help="of the CPU (default: torch's own choice)")
+    parser.add_argument("--samples", type=int, default=5000, help="to measure quality with (default: 5000)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of training (default: 0)")
     return parser.parse_args()
 
