@@ -222,15 +222,19 @@ def quality(images):
     figures with the same number of images only.
 
     Args:
-        images: (N, 1, 28, 28), N above 3, uint8, or floating point within -1 .. 1.
+        images: (N, 1, 28, 28), N within 4 .. 10,000, uint8, or floating point within -1 .. 1.
 
     Returns:
         A Quality: fcd, floor, precision, recall, number.
 
     Raises:
-        TypeError, ValueError: as `features`.
+        TypeError, ValueError: as `features`; also for fewer than 4 images, or more than there are test images.
     """
     generated, real = features(images), test_features()
+    if len(images) > len(real):
+        raise ValueError(
+            f"quality: images must be at most {len(real)}, the number of test images, but are {len(images)}."
+        )
     precision, recall = precision_recall(real[: len(images)], generated)
     return Quality(frechet_distance(real, generated), floor(len(images)), precision, recall, len(images))
 

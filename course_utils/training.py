@@ -8,9 +8,11 @@ import json
 import math
 import os
 import signal
+import statistics
 import threading
 import time
 import uuid
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -350,7 +352,7 @@ def steps_in(minutes, model, images, schedule, *, batch_size=32, labels=None, lo
         )
     if len(finished) < 20:  # stopped: `train` keeps what was learnt, but here the stop is meant for the caller
         raise KeyboardInterrupt
-    seconds = (finished[-1] - finished[4]) / (len(finished) - 5)  # the first steps are slower
+    seconds = statistics.median(after - before for before, after in pairwise(finished))  # the first steps are slower
     return max(1, int(60 * minutes / seconds))
 
 

@@ -1,6 +1,6 @@
 """Train the course's diffusion model on Fashion-MNIST with course_utils alone, draw 64 samples, and measure it.
 
-    python scripts/train_weights.py --minutes 50 --threads 1
+    python scripts/train_weights.py --minutes 52 --threads 1
 
 It writes the averaged weights, a checkpoint to go on from, a grid of samples, and a card with all figures to
 runs/weights. Interrupt it when you like: the same command goes on where it stopped.

@@ -242,6 +242,12 @@ def test_bad_features_are_refused(function, real, generated, error):
         function(real, generated)
 
 
+def test_more_images_than_test_images_are_refused(monkeypatch):
+    monkeypatch.setattr(evaluation, "test_features", lambda: torch.rand(10, 64).double())
+    with pytest.raises(ValueError, match="at most 10, the number of test images, but are 11"):
+        quality(torch.zeros(11, 1, 28, 28, dtype=torch.uint8))
+
+
 def test_more_neighbours_than_points_are_refused():
     with pytest.raises(ValueError, match="k must be below"):
         precision_recall(torch.rand(3, 2), torch.rand(9, 2))
