@@ -12,21 +12,25 @@ import numbers
 
 import torch
 
+MISSING = inspect.Parameter.empty
+
 
 def checked(**rules):
     """Apply `rules`, one for each named argument, before every call of the decorated function."""
 
     def decorate(function):
         signature = inspect.signature(function)
+        defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
         called = function.__qualname__.removesuffix(".__init__")
 
         @functools.wraps(function)
         def wrapper(*args, **kwargs):
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
+            arguments = defaults | dict(zip(defaults, args, strict=False)) | kwargs  # signature.bind takes much longer
+            if arguments.keys() != defaults.keys() or any(value is MISSING for value in arguments.values()):
+                signature.bind(*args, **kwargs)  # says what does not fit
             for name, rule in rules.items():
                 try:
-                    rule(name, bound.arguments[name], bound.arguments)
+                    rule(name, arguments[name], arguments)
                 except (TypeError, ValueError) as error:
                     raise type(error)(f"{called}: {error}") from None
             return function(*args, **kwargs)

@@ -78,9 +78,8 @@ def predict_noise(x_t, t, x_0_hat, schedule):
 
 
 @contextlib.contextmanager
-def evaluating(model):
-    """Eval mode inside, and afterwards each part of the model back in the mode that it was in."""
-    modules = model.modules() if isinstance(model, torch.nn.Module) else []
+def evaluating(modules):
+    """Eval mode inside, and afterwards each of the modules back in the mode that it was in."""
     training = [module for module in modules if module.training]
     for module in training:
         module.training = False
@@ -105,11 +104,12 @@ def denoiser(model, schedule, labels=None, clip=True):
     Raises:
         TypeError: a wrong type.
     """
+    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []  # once: at every step it would cost
 
     @torch.no_grad()
     def denoise(x_t, t):
         conditions = () if labels is None else (labels.to(x_t.device),)
-        with evaluating(model):
+        with evaluating(modules):
             noise_hat = model(x_t, torch.full((len(x_t),), t, device=x_t.device), *conditions)
         x_0_hat = predict_x_0(x_t, t, noise_hat, schedule)
         return x_0_hat.clamp(-1, 1) if clip else x_0_hat
