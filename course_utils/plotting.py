@@ -205,3 +205,49 @@ def show_unet(rows, description):
     axis.set(xlim=(-0.7, len(rows) - 0.3), ylim=(-len(sizes) + 0.5, 0.6))
     axis.axis("off")
     show(figure, description)
+
+
+def show_process(pictures, levels, names, description):
+    """The forward process above and the reverse process below a row of pictures that runs from x_0 to x_T.
+
+    An arrow between neighbouring levels is solid and has its formula; one that stands for many steps is dotted.
+
+    Args:
+        pictures: (N, C, H, W) within -1 .. 1.
+        levels: N whole numbers, from 0 to T.
+        names: of the N states, as TeX would have them, as in "x_{t-1}".
+        description: in words.
+    """
+    figure, axis = plt.subplots(figsize=(1.5 * len(pictures), 4), layout="constrained")
+    centres = [1.6 * i for i in range(len(pictures))]
+    for x, picture, level, name in zip(centres, pictures, levels, names, strict=True):
+        axis.imshow(pixels(picture), cmap="gray", vmin=0, vmax=1, extent=(x - 0.5, x + 0.5, -0.5, 0.5))
+        axis.text(x, -0.56, f"${name}$", ha="center", va="top", fontsize=13)
+        axis.text(x, -0.86, f"level {level}", ha="center", va="top", fontsize=8)
+    for i in range(len(pictures) - 1):
+        (left, right), one_step = centres[i : i + 2], levels[i + 1] - levels[i] == 1
+        later, earlier = names[i + 1], names[i]
+        for start, end, y, side, colour, formula in (
+            (left, right, 0.55, 1, COLOURS[0], f"$q({later}\\,|\\,{earlier})$"),
+            (right, left, -1.1, -1, COLOURS[1], f"$p_\\theta({earlier}\\,|\\,{later})$"),
+        ):
+            shape = dict(arrowstyle="-|>", connectionstyle="arc3,rad=-0.35", linestyle="-" if one_step else ":")
+            inwards = 0.12 if start < end else -0.12
+            axis.annotate(
+                "", (end - inwards, y), (start + inwards, y), arrowprops=shape | dict(color=colour, linewidth=1.6)
+            )
+            label = formula if one_step else "many steps"
+            axis.text((left + right) / 2, y + 0.42 * side, label, ha="center", va="center", color=colour, fontsize=9)
+    middle = centres[-1] / 2
+    for y, colour, text in (
+        (1.35, COLOURS[0], r"forward process $\longrightarrow$  add a little noise: nothing is learnt"),
+        (
+            -1.95,
+            COLOURS[1],
+            r"reverse process $\longleftarrow$  the network names the noise, a step removes a little of it",
+        ),
+    ):
+        axis.text(middle, y, text, ha="center", va="center", color=colour, fontsize=12)
+    axis.set(xlim=(-0.6, centres[-1] + 0.6), ylim=(-2.15, 1.55), aspect="equal")
+    axis.axis("off")
+    show(figure, description)
