@@ -218,8 +218,9 @@ def show_process(pictures, levels, names, description):
         names: of the N states, as TeX would have them, as in "x_{t-1}".
         description: in words.
     """
-    figure, axis = plt.subplots(figsize=(1.5 * len(pictures), 4), layout="constrained")
     centres = [1.6 * i for i in range(len(pictures))]
+    width, height = centres[-1] + 1.2, 3.7
+    axis = plt.figure(figsize=(width, height)).add_axes((0, 0, 1, 1))
     for x, picture, level, name in zip(centres, pictures, levels, names, strict=True):
         axis.imshow(pixels(picture), cmap="gray", vmin=0, vmax=1, extent=(x - 0.5, x + 0.5, -0.5, 0.5))
         axis.text(x, -0.56, f"${name}$", ha="center", va="top", fontsize=13)
@@ -248,6 +249,6 @@ def show_process(pictures, levels, names, description):
         ),
     ):
         axis.text(middle, y, text, ha="center", va="center", color=colour, fontsize=12)
-    axis.set(xlim=(-0.6, centres[-1] + 0.6), ylim=(-2.15, 1.55), aspect="equal")
+    axis.set(xlim=(-0.6, width - 0.6), ylim=(-2.15, 1.55))
     axis.axis("off")
-    show(figure, description)
+    show(axis.figure, description)

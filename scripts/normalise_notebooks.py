@@ -12,6 +12,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+WIDGET = "application/vnd.jupyter.widget-view+json"  # of no use in a file: the state behind it is not saved
 
 
 def normalise(notebook):
@@ -20,7 +21,7 @@ def normalise(notebook):
         cell.id = f"cell-{number:02d}"
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
         if cell.get("outputs"):
-            cell.outputs = joined(cell.outputs)
+            cell.outputs = joined(output for output in cell.outputs if WIDGET not in output.get("data", {}))
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = last_of_overwritten(output.text)

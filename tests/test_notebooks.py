@@ -5,6 +5,7 @@ What the cells compute is tested by nbval, which runs them.
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from course_utils.exercises.checking import EXERCISES
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # The pieces that each notebook builds, and the module that holds the finished version.
 PIECES = {
+    "00_start_here": {},
     "01_forward_process": {
         "course_utils.data": {"scale"},
         "course_utils.schedule": {"at"},
@@ -44,7 +48,10 @@ PIECES = {
         "course_utils.sampling": {"predict_noise", "randn_like", "ddim_step", "ddim_encode"},
     },
 }
-LEFT_OUT = {"exercise", "mistake"}  # cells with these tags are wrong, or unfinished, on purpose
+LEFT_OUT = {"exercise", "mistake", "lab"}  # cells with these tags are wrong, or unfinished, on purpose
+FOLDED = re.compile(
+    r"<details><summary>The finished version</summary>\n\n```python\n(.*?)```\n\n</details>", flags=re.DOTALL
+)
 
 
 def read(path):
@@ -91,9 +98,10 @@ class Plain(ast.NodeTransformer):
 
 
 def in_notebook(notebook):
-    """{name: syntax tree} of all definitions in the cells that are not wrong or unfinished on purpose."""
-    cells = [cell for cell in code_cells(notebook) if not tags(cell) & LEFT_OUT]
-    return definitions("\n\n".join(cell.source for cell in cells))
+    """{name: syntax tree} of all definitions that are not wrong or unfinished on purpose: in cells, or folded."""
+    cells = [cell.source for cell in code_cells(notebook) if not tags(cell) & LEFT_OUT]
+    folded = [code for cell in notebook.cells if cell.cell_type == "markdown" for code in FOLDED.findall(cell.source)]
+    return definitions("\n\n".join(cells + folded))
 
 
 def in_package(module):
@@ -158,16 +166,61 @@ def test_first_code_cell_is_the_same_in_all_notebooks(path):
     assert code_cells(read(path))[0].source == code_cells(read(NOTEBOOKS[0]))[0].source
 
 
+def figures(cell):
+    return [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+
+
+def descriptions(cell):
+    """The folded texts beside the figures of a cell."""
+    pages = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
+    return [page for page in pages if "<summary>This figure in words</summary>" in page]
+
+
 def test_every_figure_is_described_in_words_and_followed_by_text(path):
     cells = read(path).cells
     for number, cell in enumerate(cells):
-        figures = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
-        folded = [
-            output for output in cell.get("outputs", []) if "<details>" in output.get("data", {}).get("text/html", "")
-        ]
-        assert len(folded) == len(figures), cell.source
-        if figures:
+        assert len(descriptions(cell)) == len(figures(cell)), cell.source
+        if figures(cell):
             assert cells[number + 1].cell_type == "markdown", cell.source
+
+
+def test_no_two_figures_are_described_in_the_same_words():
+    texts = [text for path in NOTEBOOKS for cell in read(path).cells for text in descriptions(cell)]
+    assert len(texts) > 50
+    assert sorted(texts) == sorted(set(texts))
+
+
+COUNTED = re.compile(
+    r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|forty|sixteen|half|rows?|curves?|panels?)\b"
+)
+
+
+def test_descriptions_say_what_there_is_to_see(path):
+    """At least twelve words, and a number or a count among them."""
+    for cell in read(path).cells:
+        for text in descriptions(cell):
+            words = re.sub(r"<.*?>", " ", text.replace("This figure in words", "")).lower()
+            assert len(words.split()) >= 12, words
+            assert COUNTED.search(words), words
+
+
+def test_exercise_cells_hold_one_definition_and_its_checks(path):
+    """So that a test can answer them, and a learner sees at once what to fill in."""
+    for cell in code_cells(read(path)):
+        if "exercise" in tags(cell):
+            *_, last = ast.parse(cell.source).body
+            assert isinstance(last, ast.Assign), cell.source
+            assert last.value.func.id == "check", cell.source
+        else:
+            assert " = check(" not in cell.source
+
+
+def test_every_notebook_has_its_exercises_and_a_quiz(path):
+    notebook = read(path)
+    checks = [name for cell in code_cells(notebook) for name in re.findall(r' = check\("([\w.]+)"', cell.source)]
+    wanted = {name for name, exercise in EXERCISES.items() if path.stem.startswith(exercise.notebook)}
+    assert wanted <= set(checks)
+    assert any(f'show_quiz("{path.stem}")' in cell.source for cell in code_cells(notebook))
 
 
 def test_files_hold_nothing_superfluous(path, tmp_path):
@@ -181,6 +234,8 @@ def test_files_hold_nothing_superfluous(path, tmp_path):
 def test_normalising_removes_what_editors_leave(tmp_path):
     cell = nbformat.v4.new_code_cell("1", execution_count=1, metadata={"collapsed": True, "tags": ["mistake"]})
     cell.outputs = [nbformat.v4.new_output("stream", text=text) for text in ("10 %\r 50 %", "\r100 %\n", "done\n")]
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "IntSlider(value=0)"}
+    cell.outputs.append(nbformat.v4.new_output("display_data", view))
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"state": {}}, "authors": []})
     nbformat.write(notebook, tmp_path / "a.ipynb")
     subprocess.run([sys.executable, ROOT / "scripts" / "normalise_notebooks.py", tmp_path / "a.ipynb"], check=True)

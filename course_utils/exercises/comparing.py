@@ -35,6 +35,7 @@ def difference(found, expected, tolerance, same_dtype=True):
     if isinstance(expected, torch.Tensor):
         return of_tensors(found, expected, tolerance, same_dtype)
     if is_number(expected) and is_number(found):
+        found = found.detach() if isinstance(found, torch.Tensor) else found
         near = abs(float(found) - float(expected)) <= tolerance * max(1, abs(float(expected)))
         return None if near else f"It is {float(found):.6g}, but should be {float(expected):.6g}."
     return None if type(found) is type(expected) and found == expected else f"Found: {found}. Expected: {expected}."
@@ -145,4 +146,6 @@ def short(value):
         return str(value.tolist()) if value.numel() <= 8 and value.ndim <= 1 else described(value)
     if hasattr(value, "alpha_bar") and hasattr(value, "T"):
         return f"a schedule with T = {value.T}"
+    if isinstance(value, (torch.nn.Module, torch.optim.Optimizer)):
+        return f"a {type(value).__name__}"
     return getattr(value, "__name__", None) or f"{value!r:.60}".splitlines()[0]

@@ -71,7 +71,7 @@ TIMESTEP_EMBEDDING = Exercise(
             "this, so it would work, but the formula above divides by d / 2.",
         ),
         Mistake(
-            embedding_with(lambda i, half: 10000 ** (i / half)),
+            embedding_with(lambda i, half: 10000 ** (i.float() / half)),  # float32, as most people would write it
             "The exponent has lost its minus sign, so the hands get faster and faster, up to thousands of radians a "
             "step. Numbers that jump like this hold no order. The frequencies fall from 1 towards 1 / 10000.",
         ),
@@ -116,7 +116,7 @@ def res_block(x, embedding, norm1, conv1, time, norm2, conv2, skip):
 
 
 def filled(kind, *sizes, seed, dtype=torch.float32, **options):
-    """A layer with random weights that are not zero anywhere, made without torch's own random numbers."""
+    """A layer with random weights, zero nowhere. Torch's own random numbers are left as they were."""
     with torch.random.fork_rng(devices=[]):
         layer = kind(*sizes, dtype=dtype, **options).requires_grad_(False)
     for i, weight in enumerate(layer.parameters()):
@@ -215,8 +215,9 @@ RES_BLOCK = Exercise(
         ),
         Mistake(
             time_after_norm2,
-            "The time is added after the second normalisation. In this form it comes before: right after conv1. (It "
-            "survives norm2 because that normalises *groups* of channels: what differs between them is kept.)",
+            "The time is added after the second normalisation. In this form it comes before, right after conv1. (norm2 "
+            "takes away the mean of a *group* of channels; what the time adds to one channel and not to its neighbour "
+            "gets through.)",
         ),
         Mistake(
             block_with(first=unchanged),

@@ -1,92 +1,170 @@
 """Right answers to the exercises on training, in other styles than the finished versions."""
 
 import copy
+import random
 
+import numpy
 import torch
+from torch import nn
 
 from course_utils.forward import add_noise
-from course_utils.training import diffusion_loss
+from course_utils.training import EMA, diffusion_loss, training_step
 
 
-def loss_by_einsum(model, x_0, t, noise, schedule):
-    error = (model(add_noise(x_0, t, noise, schedule), t) - noise).flatten()
-    return torch.einsum("i,i->", error, error) / error.numel()
+def loss_by_hand(model, x_0, t, noise, schedule):
+    """Without add_noise, by einsum, the error through a flat vector."""
+    share = schedule.alpha_bar[t].to(x_0.dtype)
+    x_t = torch.einsum("b,b...->b...", share.sqrt(), x_0) + torch.einsum("b,b...->b...", (1 - share).sqrt(), noise)
+    error = (model(x_t, t) - noise).flatten()
+    return error @ error / error.numel()
 
 
-def loss_image_by_image(net, clean, levels, eps, tables):
-    shape = (-1,) + (1,) * (clean.ndim - 1)
-    keep = tables.alpha_bar[levels].view(shape).to(clean.dtype)
-    guess = net(keep**0.5 * clean + (1 - keep) ** 0.5 * eps, levels)
-    return torch.stack([((a - b) ** 2).mean() for a, b in zip(guess, eps, strict=True)]).mean()
+def loss_image_by_image(model, pictures, levels, eps, tables):
+    total = 0
+    for i in range(len(pictures)):
+        one = slice(i, i + 1)
+        noisy = add_noise(pictures[one], levels[one], eps[one], tables)
+        total = total + nn.functional.mse_loss(model(noisy, levels[one]), eps[one], reduction="mean")
+    return total / len(pictures)
 
 
-def step_in_another_order(model, x_0, schedule, optimizer):
-    noise = torch.normal(0.0, 1.0, x_0.shape)
-    t = (torch.rand(x_0.shape[0]) * schedule.T).floor().long() + 1
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            weight.grad = None
-    loss = diffusion_loss(model, x_0, t, noise, schedule)
-    loss.backward()
-    optimizer.step()
-    return float(loss)
+def loss_in_float64(model, x_0, t, noise, schedule):
+    """In place, on a copy."""
+    x_t, shape = x_0.double(), (-1,) + (1,) * (x_0.dim() - 1)
+    x_t = x_t * schedule.alpha_bar[t].view(shape) ** 0.5
+    x_t += noise * (1 - schedule.alpha_bar[t]).view(shape) ** 0.5
+    return nn.MSELoss()(model(x_t.to(x_0.dtype), t).double(), noise.double()).to(x_0.dtype)
 
 
-def step_with_set_to_zero(net, batch, tables, opt):
-    levels = torch.multinomial(torch.ones(tables.T), len(batch), replacement=True) + 1
-    eps = torch.empty_like(batch).normal_()
-    opt.zero_grad(set_to_none=False)
-    difference = net(add_noise(batch, levels, eps, tables), levels) - eps
-    error = difference.pow(2).mean()
-    error.backward()
+def weighted_image_by_image(model, x_0, t, noise, schedule):
+    answer, losses = model(add_noise(x_0, t, noise, schedule), t), []
+    for i, level in enumerate(t.tolist()):
+        snr = (schedule.alpha_bar[level] / (1 - schedule.alpha_bar[level])).item()
+        losses.append(min(snr, 5) / snr * nn.functional.mse_loss(answer[i], noise[i]))
+    return torch.stack(losses).mean()
+
+
+def weighted_by_the_mean_of_each_image(model, x_0, t, noise, schedule):
+    each = (model(add_noise(x_0, t, noise, schedule), t) - noise).pow(2).flatten(1).mean(1)
+    return torch.mean(each * torch.minimum(torch.ones(()), 5 / schedule.snr[t]).to(each.dtype))
+
+
+def weighted_by_einsum(model, x_0, t, noise, schedule):
+    error = model(add_noise(x_0, t, noise, schedule), t) - noise
+    weight = torch.where(schedule.snr[t] > 5, 5 / schedule.snr[t], 1.0).to(error)
+    return torch.einsum("b,b...,b...->", weight, error, error) / error.numel()
+
+
+def step_noise_first(model, batch, schedule, opt):
+    """The noise is drawn before the levels, from the other libraries, and the gradients are set by hand."""
+    eps = torch.from_numpy(numpy.random.standard_normal(batch.shape)).to(batch)
+    t = torch.tensor([random.randint(1, schedule.T) for _ in batch])
+    loss = (model(add_noise(batch, t, eps, schedule), t) - eps).pow(2).mean()
+    parameters = list(model.parameters())
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
     opt.step()
-    return error.detach().item()
+    return loss.item()
 
 
-class AverageOfState:
-    """Through the state dict, in float64."""
+def step_with_closure(model, x_0, schedule, optimizer):
+    model.train()
+    level = (torch.rand(x_0.shape[0]) * schedule.T).floor().long() + 1
+    noise = torch.normal(torch.zeros_like(x_0), 1.0)
+
+    def closure():
+        optimizer.zero_grad(set_to_none=False)
+        loss = diffusion_loss(model, x_0, level, noise, schedule)
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure).item()
+
+
+def step_in_parts(model, x_0, schedule, optimizer):
+    """The batch in four parts, whose gradients add up, with antithetic levels."""
+    optimizer.zero_grad()
+    t = torch.randint(schedule.T, (len(x_0) // 2,)) + 1
+    t = torch.cat([t, schedule.T + 1 - t])
+    total = 0.0
+    for part, levels in zip(x_0.chunk(4), t.chunk(4), strict=True):
+        loss = diffusion_loss(model, part, levels, torch.randn(part.shape), schedule) / 4
+        loss.backward()
+        total += loss.detach().item()
+    optimizer.step()
+    return numpy.float64(total)
+
+
+class EMAByNames:
+    """Keeps the averages in a dictionary, and loads them into the copy."""
 
     def __init__(self, model, decay=0.999):
-        self.model = copy.deepcopy(model).requires_grad_(False)
-        self.decay, self.updates = decay, 0
+        self.model = copy.deepcopy(model)
+        for parameter in self.model.parameters():
+            parameter.requires_grad = False
+        self.limit, self.updates = decay, 0
+        self.shadow = {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
     def update(self, model):
-        n = self.updates
-        d = min(self.decay, (n + 1) / (n + 10))
-        mine, trained = self.model.state_dict(), dict(model.named_parameters())
-        for name, value in model.state_dict().items():
-            new = (d * mine[name].double() + (1 - d) * value.double()).to(value.dtype) if name in trained else value
-            mine[name].copy_(new)
-        self.updates += 1
-
-
-class AverageInLists:
-    def __init__(self, network, decay=0.999):
-        self.model, self.d_max, self.updates = copy.deepcopy(network), decay, 0
-        for weight in self.model.parameters():
-            weight.requires_grad = False
-
-    def update(self, network):
-        share = min(self.d_max, (1 + self.updates) / (10 + self.updates))
-        for old, new in zip(self.model.parameters(), network.parameters(), strict=True):
-            old.mul_(share).add_(new.detach(), alpha=1 - share)
-        for old, new in zip(self.model.buffers(), network.buffers(), strict=True):
-            old.data = new.detach().clone()
+        keep = min(self.limit, (1 + self.updates) / (10 + self.updates))
+        state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+        for name in self.shadow:
+            self.shadow[name] = keep * self.shadow[name] + (1 - keep) * state[name]
+            state[name] = self.shadow[name]
+        self.model.load_state_dict(state)
         self.updates = self.updates + 1
 
 
-def weight_by_minimum(t, schedule, limit):
-    return torch.minimum(torch.ones(len(t)), limit * (1 - schedule.alpha_bar[t]) / schedule.alpha_bar[t])
+class EMAInPlace:
+    def __init__(self, network, decay=0.999):
+        self.updates = 0
+        self.decay = decay
+        self.model = copy.deepcopy(network)
+        self.model.requires_grad_(False)
+
+    def update(self, network):
+        n = self.updates
+        self.updates += 1
+        warm = (n + 1) / (n + 10)
+        decay = self.decay if self.decay < warm else warm
+        for mine, theirs in zip(self.model.parameters(), network.parameters(), strict=True):
+            mine.data.mul_(decay).add_(theirs.data, alpha=1 - decay)
+        for name, theirs in network.named_buffers():
+            self.model.get_buffer(name).data[...] = theirs
 
 
-def weight_by_loop(t, schedule, limit):
-    values = [schedule.snr[level].item() for level in t]
-    return torch.tensor([min(value, limit) / value for value in values])
+class EMAWithTorch:
+    def __init__(self, model, decay=0.999):
+        def mixed(average, latest, count):
+            return average + (1 - min(decay, (self.updates + 1) / (self.updates + 10))) * (latest - average)
+
+        self.averaged = torch.optim.swa_utils.AveragedModel(model, avg_fn=mixed)
+        self.averaged.n_averaged += 1  # it would copy the model at its first update
+        self.updates = 0
+        self.model = self.averaged.module.requires_grad_(False)
+
+    def update(self, model):
+        self.averaged.update_parameters(model)
+        self.updates += 1
 
 
 ANSWERS = {
-    "training.diffusion_loss": [loss_by_einsum, loss_image_by_image],
-    "training.training_step": [step_in_another_order, step_with_set_to_zero],
-    "training.EMA": [AverageOfState, AverageInLists],
-    "training.min_snr_weight": [weight_by_minimum, weight_by_loop],
+    "training.diffusion_loss": [
+        loss_by_hand,
+        loss_image_by_image,
+        loss_in_float64,
+        lambda model, x_0, t, noise, schedule: diffusion_loss(model, x_0, t, noise, schedule),
+    ],
+    "training.weighted_loss": [
+        weighted_image_by_image,
+        weighted_by_the_mean_of_each_image,
+        weighted_by_einsum,
+    ],
+    "training.training_step": [
+        step_with_closure,
+        step_noise_first,
+        step_in_parts,
+        lambda model, x_0, schedule, optimizer: training_step(model, x_0, schedule, optimizer),
+    ],
+    "training.EMA": [EMAByNames, EMAInPlace, EMAWithTorch, lambda model, decay=0.999: EMA(model, decay)],
 }
