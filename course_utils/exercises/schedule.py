@@ -21,15 +21,17 @@ class Tables:
     def T(self):
         return len(self.beta) - 1
 
+    @property
+    def alpha_bar(self):
+        return (1 - self.beta).cumprod(dim=0)
+
 
 def doses(attempt, case):
-    """T and beta of the schedule that is returned, or the bare tensor."""
+    """The tables of the schedule that is returned, which the notebook goes on with, or the bare tensor."""
     schedule = call(attempt, case)
-    return {"beta": schedule, "T": None} if isinstance(schedule, torch.Tensor) else of_schedule(schedule)
-
-
-def of_schedule(schedule):
-    return None if schedule is None else {"beta": schedule.beta, "T": schedule.T}
+    if schedule is None or schedule is Ellipsis or isinstance(schedule, torch.Tensor):
+        return schedule
+    return {"beta": schedule.beta, "T": schedule.T, "alpha_bar": schedule.alpha_bar}
 
 
 def evenly(first, last, count):

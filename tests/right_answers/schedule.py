@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy
 import torch
@@ -20,6 +19,14 @@ class OwnSchedule:
     def T(self):
         return len(self.beta) - 1
 
+    @property
+    def alpha_bar(self):
+        return torch.cumprod(1 - self.beta, 0)
+
+    @property
+    def snr(self):
+        return self.alpha_bar / (1 - self.alpha_bar)
+
 
 def linear_by_loop(T=1000, beta_1=1e-4, beta_T=0.02):
     beta = [0.0]
@@ -30,7 +37,7 @@ def linear_by_loop(T=1000, beta_1=1e-4, beta_T=0.02):
 
 def linear_with_numpy(T=1000, beta_1=1e-4, beta_T=0.02):
     beta = numpy.concatenate([[0.0], numpy.linspace(beta_1, beta_T, T)])
-    return SimpleNamespace(beta=torch.from_numpy(beta), T=T)
+    return NoiseSchedule(torch.from_numpy(beta))
 
 
 def cosine_by_loop(T=1000, s=0.008):
@@ -59,7 +66,7 @@ def betas_by_search(T):
 
 
 ANSWERS = {
-    "schedule.linear_schedule": [linear_by_loop, linear_with_numpy],
+    "schedule.linear_schedule": [linear_with_numpy, linear_by_loop],
     "schedule.cosine_schedule": [cosine_by_loop, cosine_by_alpha_bar],
     "schedule.snr_db": [
         lambda alpha_bar: 10 * (torch.log10(alpha_bar) - torch.log10(1 - alpha_bar)),
