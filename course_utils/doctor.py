@@ -20,9 +20,7 @@ import os
 import platform
 import re
 import shutil
-import statistics
 import sys
-import time
 from pathlib import Path
 
 COURSE = "diffusion-models-from-scratch"
@@ -341,7 +339,7 @@ def bfloat16(seconds=None, rounding=None):
     from course_utils.device import best_device
     from course_utils.training import diffusion_loss
 
-    best, seconds, rounding = best_device(), seconds or seconds_per_step, rounding or bfloat16_rounding
+    best, seconds, rounding = best_device(), seconds or step_seconds, rounding or bfloat16_rounding
     try:
         speedup = seconds(best, diffusion_loss) / seconds(best, in_bfloat16)
         off = rounding(best)
@@ -388,7 +386,7 @@ def speed(seconds=None):
     from course_utils.device import best_device
     from course_utils.training import diffusion_loss
 
-    steps = int(180 / (seconds or seconds_per_step)(best_device(), diffusion_loss))
+    steps = int(180 / (seconds or step_seconds)(best_device(), diffusion_loss))
     found = f"about {steps:,} training steps in three minutes"
     if steps < 1000:
         minutes = max(4, round(3 * 2000 / max(steps, 1)))
@@ -400,26 +398,19 @@ def speed(seconds=None):
     return ok(found)
 
 
-def seconds_per_step(device, loss, budget=1.5):
-    """How long a training step of notebook 04's network takes: the median over about `budget` seconds."""
+def step_seconds(device, loss):
+    """How long a training step of notebook 04's network takes, in seconds."""
     import torch
 
     from course_utils.schedule import cosine_schedule
-    from course_utils.training import EMA, training_step
+    from course_utils.training import steps_in
     from course_utils.unet import UNet
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # building it draws weights, and a check leaves no trace
         model = UNet(num_classes=10).to(device, memory_format=torch.channels_last)
-    optimizer, ema, schedule = torch.optim.Adam(model.parameters(), lr=1e-3), EMA(model), cosine_schedule()
-    generator, seconds = torch.Generator(device).manual_seed(0), []
-    x_0 = 2 * torch.rand(32, 1, 28, 28, generator=generator, device=device) - 1
-    labels = torch.arange(32, device=device) % 10
-    while len(seconds) < 4 or sum(seconds) < budget:
-        start = time.perf_counter()
-        training_step(model, x_0, schedule, optimizer, generator, labels, loss)
-        ema.update(model)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])  # the first is slower
+    images = torch.arange(64 * 28 * 28, device=device).reshape(64, 1, 28, 28).sin()
+    labels, minutes = torch.arange(64, device=device) % 10, 10
+    return 60 * minutes / steps_in(minutes, model, images, cosine_schedule(), labels=labels, loss=loss)
 
 
 # In this order, because a fault in one is often the cause of faults after it.

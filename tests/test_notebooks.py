@@ -208,9 +208,9 @@ def test_exercise_cells_hold_one_definition_and_its_checks(path):
     """So that a test can answer them, and a learner sees at once what to fill in."""
     for cell in code_cells(read(path)):
         if "exercise" in tags(cell):
-            *_, last = ast.parse(cell.source).body
-            assert isinstance(last, ast.Assign), cell.source
-            assert last.value.func.id == "check", cell.source
+            body = [node for node in ast.parse(cell.source).body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+            assert [type(node) for node in body] in ([ast.FunctionDef, ast.Assign], [ast.ClassDef, ast.Assign])
+            assert body[1].value.func.id == "check", cell.source
         else:
             assert " = check(" not in cell.source
 
@@ -253,3 +253,13 @@ def test_stated_reading_time_is_the_rules(path):
     assert any(f"| **Reading** | about {minutes} minutes |" in cell.source for cell in notebook.cells)
     [row] = [line for line in (ROOT / "README.md").read_text().splitlines() if f"(notebooks/{path.name})" in line]
     assert f"| {minutes} min |" in row
+
+
+def test_notebook_00_states_the_reading_times_of_the_readme():
+    def minutes(text, folder):
+        return dict(re.findall(rf"\]\({folder}(0[1-6]_\w+\.ipynb)\).*? \| (\d+) min \|", text))
+
+    table = "\n".join(cell.source for cell in read(NOTEBOOKS[0]).cells if cell.cell_type == "markdown")
+    stated = minutes(table, "")
+    assert len(stated) == 6
+    assert stated == minutes((ROOT / "README.md").read_text(), "notebooks/")

@@ -26,6 +26,7 @@ DRAW = {
     "points": lambda: plotting.show_points({"a": torch.zeros(5, 2), "b": [torch.zeros(5, 2)] * 2}, "words"),
     "paths": lambda: plotting.show_paths({"a": torch.zeros(4, 5, 2)}, "words"),
     "heatmap": lambda: plotting.show_heatmap(torch.eye(3), "words", "t", "entry"),
+    "process": lambda: plotting.show_process(torch.zeros(3, 1, 4, 4), [0, 1, 5], ["x_0", "x_1", "x_T"], "words"),
     "unet": lambda: plotting.show_unet(
         shapes_through(UNet(base_channels=8), torch.zeros(1, 1, 8, 8), torch.tensor([1])), "words"
     ),

@@ -90,10 +90,10 @@ def source(finished):
     dropped = set(range(1, node.lineno))  # the decorators
     for part in documented:
         if ast.get_docstring(part) is not None:
-            dropped |= set(range(part.body[0].lineno, part.body[0].end_lineno + 1))
+            end = part.body[0].end_lineno
+            dropped |= set(range(part.body[0].lineno, end + 1 if lines[end].strip() else end + 2))  # and the empty line
         dropped |= {number for one in part.decorator_list if is_check(one) for number in lines_of(one)}
-    kept = "\n".join(line for number, line in enumerate(lines, 1) if number not in dropped)
-    return kept.replace(":\n\n", ":\n")
+    return "\n".join(line for number, line in enumerate(lines, 1) if number not in dropped)
 
 
 def is_check(decorator):
