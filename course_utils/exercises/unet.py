@@ -221,8 +221,8 @@ RES_BLOCK = Exercise(
         ),
         Mistake(
             block_with(first=unchanged),
-            "The SiLU between norm1 and conv1 is missing. Without it the first convolution sees values that nothing has "
-            "bent, and the block has half of its non-linearity: norm, silu, convolution, both times.",
+            "The SiLU between norm1 and conv1 is missing. Without it the first convolution sees values that nothing "
+            "has bent, and the block has half of its non-linearity: norm, silu, convolution, both times.",
         ),
         Mistake(
             block_with(second=unchanged),
