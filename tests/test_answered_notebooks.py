@@ -10,6 +10,7 @@ import ast
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -70,8 +71,19 @@ def run(path, how, folder):
     notebook.cells.insert(0, nbformat.v4.new_code_cell(prepare))
     nbformat.write(notebook, file)
     command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", str(file)]
-    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory(prefix="kernel") as sockets:
+        done = subprocess.run(
+            command + on_its_own_sockets(sockets),
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
     return nbformat.read(file, as_version=4) if done.returncode == 0 else done.stderr
+
+
+def on_its_own_sockets(folder):
+    """Options that have a kernel listen in a folder: two that start at once can be given the same TCP port."""
+    return ["--KernelManager.transport=ipc", f"--KernelManager.ip={folder}/k"] if os.name == "posix" else []
 
 
 @pytest.fixture(scope="module")
