@@ -337,11 +337,11 @@ def inputs(device, dtype):
 def bfloat16(seconds=None, rounding=None):
     """Whether it would pay to train in bfloat16; not a fault either way."""
     from course_utils.device import best_device
-    from course_utils.training import diffusion_loss
+    from course_utils.training import bfloat16_loss, diffusion_loss
 
     best, seconds, rounding = best_device(), seconds or step_seconds, rounding or bfloat16_rounding
     try:
-        speedup = seconds(best, diffusion_loss) / seconds(best, in_bfloat16)
+        speedup = seconds(best, diffusion_loss) / seconds(best, bfloat16_loss)
         off = rounding(best)
     except (RuntimeError, FloatingPointError) as error:
         return ok(f"can't be used on {best.type} ({error}); stay with float32")
@@ -351,23 +351,14 @@ def bfloat16(seconds=None, rounding=None):
         return ok(f"{found}: not accurate enough, stay with float32")
     if speedup < 1.2:
         return ok(f"{found}: gains nothing, stay with float32")
-    return ok(f'{found}: worth using, with `torch.autocast("{best.type}", torch.bfloat16)` around the loss')
-
-
-def in_bfloat16(model, x_0, t, noise, schedule):
-    """diffusion_loss, computed in bfloat16 where that is safe."""
-    import torch
-
-    from course_utils.training import diffusion_loss
-
-    with torch.autocast(x_0.device.type, torch.bfloat16):
-        return diffusion_loss(model, x_0, t, noise, schedule)
+    return ok(f"{found}: worth using, with `train(..., loss=bfloat16_loss)`")
 
 
 def bfloat16_rounding(device):
     """How far bfloat16 moves the shipped network's predicted noise: the root mean square, a float."""
     import torch
 
+    from course_utils.device import bfloat16 as in_bfloat16
     from course_utils.forward import add_noise
     from course_utils.schedule import cosine_schedule
 
@@ -375,10 +366,8 @@ def bfloat16_rounding(device):
     x_0, t, noise, labels = inputs(device, torch.float32)
     x_t = add_noise(x_0, t, noise, cosine_schedule())
     with torch.no_grad():
-        exact = network(x_t, t, labels)
-        with torch.autocast(device.type, torch.bfloat16):
-            rounded = network(x_t, t, labels)
-    return (rounded.float() - exact).square().mean().sqrt().item()
+        exact, rounded = network(x_t, t, labels), in_bfloat16(network)(x_t, t, labels)
+    return (rounded - exact).square().mean().sqrt().item()
 
 
 def speed(seconds=None):

@@ -28,6 +28,8 @@ from course_utils._checks import (
 from course_utils.forward import add_noise, posterior
 from course_utils.schedule import at
 
+AT_ONCE = 250  # images that a network is given at a time
+
 
 def level_t(name, value, arguments):
     integer(1, arguments["schedule"].T)(name, value, arguments)
@@ -90,13 +92,23 @@ def evaluating(modules):
             module.training = True
 
 
+def labels_beside(x_t, labels):
+    """The labels, where x_t is; ValueError unless there is one for each image."""
+    if labels.shape != x_t.shape[:1]:
+        raise ValueError(
+            f"denoiser: labels must have shape (B,) = ({len(x_t)},), one for each image, but is {describe(labels)}."
+        )
+    return labels.to(x_t.device)
+
+
 @checked(schedule=a_schedule, model=function, labels=optional(instance(torch.Tensor)))
 def denoiser(model, schedule, labels=None, clip=True):
     """The denoiser that a noise-predicting network makes: denoise(x_t, t) -> x_0_hat.
 
     Args:
         model: model(x_t, t) -> noise_hat with t of shape (B,); with labels, model(x_t, t, labels). It is called in
-            eval mode and without gradients, and left in the mode that it was in.
+            eval mode and without gradients, and left in the mode that it was in. It is given at most 250 images at a
+            time, so that its memory does not grow with the number of samples.
         schedule: the NoiseSchedule that the network was trained with.
         labels: (B,) integers, one for each image, where the network knows classes.
         clip: keep x_0_hat within -1 .. 1, where images are.
@@ -108,9 +120,12 @@ def denoiser(model, schedule, labels=None, clip=True):
 
     @torch.no_grad()
     def denoise(x_t, t):
-        conditions = () if labels is None else (labels.to(x_t.device),)
+        inputs = [x_t, torch.full((len(x_t),), t, device=x_t.device)]
+        if labels is not None:
+            inputs.append(labels_beside(x_t, labels))
         with evaluating(modules):
-            noise_hat = model(x_t, torch.full((len(x_t),), t, device=x_t.device), *conditions)
+            parts = zip(*(tensor.split(AT_ONCE) for tensor in inputs), strict=True)
+            noise_hat = torch.cat([model(*part) for part in parts])
         x_0_hat = predict_x_0(x_t, t, noise_hat, schedule)
         return x_0_hat.clamp(-1, 1) if clip else x_0_hat
 

@@ -38,6 +38,7 @@ from course_utils._checks import (
     timestep,
 )
 from course_utils.data import scale
+from course_utils.device import bfloat16
 from course_utils.forward import add_noise
 from course_utils.unet import UNet
 
@@ -83,6 +84,11 @@ def same_shape(noise_hat, noise):
             f"but returned {tuple(noise_hat.shape)}."
         )
     return noise_hat
+
+
+def bfloat16_loss(model, x_0, t, noise, schedule):
+    """`diffusion_loss`, the network computed in bfloat16 (see `device.bfloat16`): `train(..., loss=bfloat16_loss)`."""
+    return diffusion_loss(bfloat16(model), x_0, t, noise, schedule)
 
 
 def generator_of(other):
@@ -266,7 +272,7 @@ def train(
         FloatingPointError: the loss became infinite or not a number; the model is as the last good step left it.
     """
     generator = generator or new_generator(images.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)  # one pass over the weights, not a dozen
     state = dict(ema=ema, optimizer=optimizer, generator=generator)
     history = load_checkpoint(checkpoint, model, **state) if checkpoint and Path(checkpoint).exists() else []
 

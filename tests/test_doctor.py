@@ -18,9 +18,7 @@ import torch
 from course_utils import doctor
 from course_utils.data import DATA, FILES
 from course_utils.doctor import CHECKS, check_up, examine, main, ok, problem, slow
-from course_utils.schedule import cosine_schedule
-from course_utils.training import diffusion_loss
-from course_utils.unet import UNet
+from course_utils.training import bfloat16_loss, diffusion_loss
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -300,14 +298,14 @@ def test_a_device_that_cannot_run_the_network():
 @pytest.mark.parametrize(
     ("seconds", "off", "words"),
     [
-        (0.4, 0.01, 'worth using, with `torch.autocast("cpu", torch.bfloat16)`'),
+        (0.4, 0.01, "worth using, with `train(..., loss=bfloat16_loss)`"),
         (0.4, 0.2, "not accurate enough"),
         (0.4, float("nan"), "not accurate enough"),
         (1.1, 0.01, "gains nothing"),
     ],
 )
 def test_bfloat16_is_recommended_where_it_is_faster_and_accurate(seconds, off, words):
-    times = {diffusion_loss: 1.0, doctor.in_bfloat16: seconds}
+    times = {diffusion_loss: 1.0, bfloat16_loss: seconds}
     finding = only(doctor.bfloat16, lambda device, loss: times[loss], lambda device: off)
     assert finding.status == "ok"
     assert words in finding.found
@@ -322,17 +320,6 @@ def test_a_device_without_bfloat16_is_not_a_problem():
 
 def test_bfloat16_rounds():
     assert 1e-4 < doctor.bfloat16_rounding(CPU) < 0.1
-
-
-def test_the_loss_in_bfloat16_is_nearly_the_loss(generator):
-    model = UNet(num_classes=10)
-    x_0, noise = (torch.randn(4, 1, 28, 28, generator=generator) for _ in range(2))
-    t, schedule, dtypes = torch.tensor([1, 10, 100, 1000]), cosine_schedule(), []
-    model.last.register_forward_hook(lambda layer, inputs, output: dtypes.append(output.dtype))
-    exact = diffusion_loss(model, x_0, t, noise, schedule)
-    rounded = doctor.in_bfloat16(model, x_0, t, noise, schedule)
-    assert dtypes == [torch.float32, torch.bfloat16]
-    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(0.1, "ok"), (0.179, "ok"), (0.181, "slow"), (200, "slow")])

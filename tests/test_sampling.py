@@ -551,6 +551,28 @@ def test_denoiser_passes_labels_on_and_nothing_without(schedule):
     assert model.conditions == ()
 
 
+def test_denoiser_gives_the_network_many_images_in_parts_each_with_its_label(schedule):
+    sizes, x_t, labels = [], randn(601, 2), torch.arange(601)
+
+    def model(x, t, told):
+        sizes.append(len(x))
+        assert t.tolist() == [300] * len(x)
+        return x + told[:, None]
+
+    x_0_hat = denoiser(model, schedule, labels, clip=False)(x_t, 300)
+    assert sizes == [250, 250, 101]
+    assert torch.equal(x_0_hat, predict_x_0(x_t, 300, x_t + labels[:, None], schedule))
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.zeros(3), torch.zeros(5), torch.zeros(4, 1), torch.zeros(()), torch.zeros(300)]
+)
+def test_denoiser_wants_a_label_for_each_image(schedule, labels):
+    denoise = denoiser(lambda x_t, t, labels: x_t, schedule, labels.long())
+    with pytest.raises(ValueError, match=r"labels must have shape \(B,\) = \(4,\)"):
+        denoise(torch.zeros(4, 2), 300)
+
+
 def test_denoiser_calls_the_network_in_eval_mode_and_without_gradients(schedule):
     model = Network().train()
     x_0_hat = denoiser(model, schedule)(torch.zeros(4, 3), 300)
