@@ -4,11 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root) # JupyterLab wants to be told that root means it
 
-.PHONY: lab test test-browser check notebooks doctor
+.PHONY: lab test test-browser test-colab test-environment check stress notebooks bench links doctor
 
 lab: .venv/installed
-	mkdir -p my_work
-	for notebook in notebooks/*.ipynb; do test -e my_work/$${notebook##*/} || cp $$notebook my_work/; done
+	$(BIN)/python scripts/copy_notebooks.py
 	$(BIN)/jupyter lab $(ROOT) --notebook-dir my_work --LabApp.default_url /lab/tree/00_start_here.ipynb
 
 test: .venv/installed
@@ -19,6 +18,17 @@ test: .venv/installed
 test-browser: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest tests/browser.py
+
+# Every notebook alone in an empty folder, in an environment without the course. About ten minutes.
+test-colab: .venv/installed build/colab/installed
+	$(BIN)/python -m pytest tests/colab.py
+
+# What conda does with environment.yml, as far as pip does it, and `make check` there. About ten minutes.
+test-environment: .venv/installed
+	$(PYTHON) -m venv --clear build/environment
+	$(BIN)/python tests/pip_part.py environment.yml > build/environment/requirements.txt
+	build/environment/bin/python -m pip install --quiet --requirement build/environment/requirements.txt
+	$(MAKE) check BIN=build/environment/bin
 
 doctor: .venv/installed
 	$(BIN)/python -m course_utils.doctor
@@ -32,7 +42,27 @@ notebooks: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 	$(BIN)/python scripts/normalise_notebooks.py notebooks/*.ipynb
 
+# Trains, and is killed a hundred times on the way.
+stress: .venv/installed
+	rm -rf build/stress && mkdir -p build/stress
+	$(BIN)/python tests/killed_runs.py build/stress 100
+
+# About an hour on two cores that do nothing else. It goes on where it was stopped.
+bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python benchmarks/bench.py
+
+# The repository's address, from pyproject.toml to where it is needed. For a fork: `make links REPO=owner/name`.
+links: .venv/installed
+	$(BIN)/python scripts/stamp_links.py $(REPO)
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --editable '.[dev,parity]'
 	touch .venv/installed
+
+# What Colab ships, as far as the course needs it; its ipywidgets are of version 7.
+build/colab/installed:
+	$(PYTHON) -m venv build/colab
+	build/colab/bin/python -m pip install torch torchvision matplotlib 'ipywidgets<8' tqdm safetensors ipykernel
+	touch build/colab/installed

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import glob
 import hashlib
 import inspect
 import json
@@ -128,23 +129,25 @@ def training_step(model, x_0, schedule, optimizer, generator=None, labels=None, 
 
     Raises:
         TypeError, ValueError: as `diffusion_loss`.
-        FloatingPointError: the loss is not finite; nothing has been changed then.
+        FloatingPointError: the loss or its gradient is not finite; no weight has been changed then.
     """
     t = torch.randint(1, schedule.T + 1, (len(x_0),), generator=generator, device=x_0.device)
     noise = torch.randn(x_0.shape, generator=generator, dtype=x_0.dtype, device=x_0.device)
     value = loss(with_labels(model, labels), x_0, t, noise, schedule)
-    check_finite(value)
     optimizer.zero_grad()
     value.backward()
+    check_finite(value, optimizer)
     optimizer.step()
     return value.item()
 
 
-def check_finite(value):
-    if not value.isfinite():
+def check_finite(value, optimizer):
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(weights, math.inf)  # clips nothing, but says how long the gradient is
+    if not (value + norm).isfinite():
         raise FloatingPointError(
-            f"training_step: the loss is {value.item()}, so this step was not taken. Lower lr, or look for values "
-            "that are infinite or not a number in the images."
+            f"training_step: the loss is {value.item():g} and the norm of its gradient {norm.item():g}, so this step "
+            "was not taken. Lower lr, or look for values that are infinite or not a number in the images."
         )
 
 
@@ -252,15 +255,16 @@ def train(
         model: a torch.nn.Module, model(x_t, t) -> noise_hat; with labels, model(x_t, t, labels). On images' device.
         images: (N, C, H, W) uint8, or floating point within -1 .. 1.
         schedule: a NoiseSchedule.
-        steps: how many steps, those of a checkpoint included.
+        steps: how many steps, those of a checkpoint included; where it has as many already, none are taken.
         batch_size: images a step, drawn with replacement.
         lr: the highest learning rate; see `learning_rate`.
         ema: an EMA of the model, which is updated after every step.
         loss: a function of the arguments of `diffusion_loss`.
         labels: (N,) integers, where the network knows classes.
         callback: callback(step, loss) is called after every step, step running from 1.
-        checkpoint: a path. Where the file exists, training goes on from it; it is written every 500 steps and at the
-            end, also where you stop it.
+        checkpoint: a path. Where the file exists, training goes on from it. It is written at the start (so that a run
+            that can't be saved fails at once), every 500 steps, and at the end, also where you stop it. Where the disk
+            is full on the way, that is said, and training goes on.
         generator: a torch.Generator on images' device; by default a new one, seeded from torch's own.
 
     Returns:
@@ -269,14 +273,20 @@ def train(
     Raises:
         TypeError, ValueError: arguments of the wrong type, shape, device or range, images that were not scaled, or a
             checkpoint that is damaged or of another model.
-        FloatingPointError: the loss became infinite or not a number; the model is as the last good step left it.
+        FloatingPointError: the loss or its gradient became infinite or not a number; model and EMA are as the last good
+            step left them, and the checkpoint is as it was last written.
+        OSError: the checkpoint could not be written at the start, or at the end; model and EMA keep what was learnt.
+        torch.cuda.OutOfMemoryError: a step found no memory; what was learnt before it is kept, as where you stop it.
     """
     generator = generator or new_generator(images.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)  # one pass over the weights, not a dozen
     state = dict(ema=ema, optimizer=optimizer, generator=generator)
     history = load_checkpoint(checkpoint, model, **state) if checkpoint and Path(checkpoint).exists() else []
+    if checkpoint:
+        save_checkpoint(checkpoint, model, history=history, **state)
 
     model.train()
+    ended_by = None
     with stop_button() as stopped:
         try:
             for step in range(len(history) + 1, steps + 1):
@@ -290,18 +300,36 @@ def train(
                 if ema is not None:
                     ema.update(model)
                 if checkpoint and step % SAVE_EVERY == 0 and step < steps:
-                    save_checkpoint(checkpoint, model, history=history, **state)
+                    save_or_say(checkpoint, model, history=history, **state)
                 if callback is not None:
                     callback(step, history[-1])
                 if stopped.is_set():
                     raise KeyboardInterrupt
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, torch.cuda.OutOfMemoryError) as error:
             print(f"\nStopped after step {len(history)} of {steps}. What was learnt is kept.")
             generator.set_state(before_step[0])
             torch.set_rng_state(before_step[1])
+            ended_by = error
     if checkpoint:
         save_checkpoint(checkpoint, model, history=history, **state)
+    if isinstance(ended_by, torch.cuda.OutOfMemoryError):
+        raise no_memory_for(batch_size) from ended_by
     return history
+
+
+def save_or_say(checkpoint, *args, **kwargs):
+    """Save in the course of a run, which a full disk must not end."""
+    try:
+        save_checkpoint(checkpoint, *args, **kwargs)
+    except OSError as error:
+        print(f"\n{error} Training goes on, and tries to save again after {SAVE_EVERY} more steps.")
+
+
+def no_memory_for(batch_size):
+    return torch.cuda.OutOfMemoryError(
+        f"train: there is not enough memory for a step with batch_size = {batch_size}. Lower batch_size, or build the "
+        "UNet with fewer base_channels. What other notebooks hold is free once their kernels are shut down."
+    )
 
 
 def new_generator(device):
@@ -405,7 +433,7 @@ def save_checkpoint(path, model, *, ema=None, optimizer=None, generator=None, hi
 
     Raises:
         TypeError: a wrong type.
-        OSError: the file could not be written; the one that was there is untouched.
+        OSError: the file could not be written, say because the disk is full; the one that was there is untouched.
     """
     path = Path(path)
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -439,21 +467,49 @@ def digest(tensors, metadata):
 
 
 def write_whole(path, write):
-    """Let `write` fill another file in the same folder, and give it its name only once it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Let `write` fill another file in the same folder, and give it its name only once all of it is on the disk."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        if isinstance(error, (OSError, SafetensorError)):
+            raise OSError(
+                f"{path} could not be written ({error}). Free some space there, or choose another path. A checkpoint "
+                "that was there before is untouched."
+            ) from error
         raise
+    sync_folder(path.parent)
+    remove_old_parts(path)
+
+
+def sync_folder(folder):
+    """Have the new name on the disk, too; only POSIX systems let folders be opened."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove_old_parts(path):
+    """What saves left that were killed: a part that nobody has written to for an hour."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > 3600:
+                part.unlink()
 
 
 def read_checkpoint(path):
     """All tensors of a checkpoint, and what else it says of itself."""
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder, but a checkpoint is a file: name one in it.")
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}. Save one with save_checkpoint, or check the path.")
     try:

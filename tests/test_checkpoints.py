@@ -252,7 +252,7 @@ def test_file_gets_its_name_only_once_it_is_whole_and_on_the_disk(trained, fresh
     monkeypatch.setattr(os, "fsync", spied_fsync)
     monkeypatch.setattr(os, "replace", spied_replace)
     save_checkpoint(saved, fresh.model)
-    assert events == ["fsync", "replace"]
+    assert events == ["fsync", "replace", "fsync"]  # the file, its name, the folder that holds the name
     assert same(trained.model.state_dict(), fresh.model.state_dict())
 
 
