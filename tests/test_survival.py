@@ -259,9 +259,10 @@ class Hungry(Net):
 
     def forward(self, x_t, t):
         self.calls += 1
+        noise_hat = super().forward(x_t, t)  # has drawn for its dropout by then
         if self.calls == self.at:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return super().forward(x_t, t)
+        return noise_hat
 
 
 def hungry(at):
