@@ -521,6 +521,10 @@ def with_damaged_gz(folder):
     return folder
 
 
+def with_no_memory(*arguments):
+    raise torch.cuda.OutOfMemoryError
+
+
 def fashion_mnist_with_nowhere_to_write(folder):
     def fail(*args, **kwargs):
         raise PermissionError
@@ -552,6 +556,8 @@ file_case(load_checkpoint, "damaged", ValueError, "damaged", lambda f: load_chec
 file_case(load_unet, "no file", FileNotFoundError, "missing", lambda f: load_unet(f / "missing"))
 file_case(load_unet, "damaged", ValueError, "damaged", lambda f: load_unet(damaged(f)))
 file_case(train, "a damaged checkpoint", ValueError, "damaged", lambda f: run(checkpoint=damaged(f)))
+file_case(train, "a file for a folder", OSError, "damaged", lambda f: run(checkpoint=damaged(f) / "file"))
+file_case(train, "no memory", torch.cuda.OutOfMemoryError, "batch_size", lambda f: run(loss=with_no_memory))
 file_case(fashion_mnist, "no folder", FileNotFoundError, "missing", lambda f: fashion_mnist(root=f / "missing"))
 file_case(fashion_mnist, "no .gz", FileNotFoundError, "train-images", lambda f: fashion_mnist(root=with_raw(f)))
 file_case(fashion_mnist, "a damaged .gz", ValueError, "train-images", lambda f: fashion_mnist(root=with_damaged_gz(f)))
