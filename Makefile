@@ -47,7 +47,7 @@ stress: .venv/installed
 	rm -rf build/stress && mkdir -p build/stress
 	$(BIN)/python tests/killed_runs.py build/stress 100
 
-# About an hour on two cores that do nothing else. It goes on where it was stopped.
+# A good hour on two cores that do nothing else. It goes on where it was stopped.
 bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/bench.py

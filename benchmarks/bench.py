@@ -1,4 +1,4 @@
-"""The whole benchmark in one run: `make bench`, which takes about an hour on two cores.
+"""The whole benchmark in one run: `make bench`, which takes a good hour on two cores.
 
     pip install -e '.[bench]'
     python benchmarks/bench.py
@@ -74,7 +74,8 @@ def in_a_child(part, name):
 
 def measure(part, name):
     figures = PARTS[part].ROWS[name](FOLDER)
-    return figures | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux kilobytes
+    return figures | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
 
 
 def write(path, results):

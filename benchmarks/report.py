@@ -38,8 +38,8 @@ def write():
 def head(results):
     return f"""# What was measured
 
-Made by `make bench` in one run, row by row, each row in a process of its own. One run each, seed 0, float32 where
-nothing else is said. The machine: {results["machine"]}."""
+Made by `benchmarks/bench.py`, row by row, each row in a process of its own, on one machine. One run each, seed 0,
+float32 where nothing else is said. The machine: {results["machine"]}."""
 
 
 def table(header, rows):

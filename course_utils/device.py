@@ -15,8 +15,8 @@ def best_device():
 def bfloat16(model):
     """The model, computed in bfloat16 where that is safe (torch.autocast); what it returns has x's dtype again.
 
-    Many GPUs and some CPUs are several times faster so. `python -m course_utils.doctor` says whether this machine is.
-    Weights, loss and optimizer stay in float32.
+    Some machines are faster so; `python -m course_utils.doctor` measures whether this one is. Weights, loss
+    and optimizer stay in float32.
 
     Args:
         model: model(x, t, ...) -> a tensor. Put a network into eval mode yourself before you sample.

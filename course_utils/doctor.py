@@ -90,8 +90,20 @@ def packages(requirements=None, installed=None, at=None):
     )
 
 
-def declared(requires=importlib.metadata.requires):
-    """{name of a dependency: its lower bound}, from the metadata of the installed course, without the extras."""
+def requirements_of(course):
+    """What the installed course states, or, in Colab, where notebooks fetch it and install nothing, pyproject.toml."""
+    try:
+        return importlib.metadata.requires(course)
+    except importlib.metadata.PackageNotFoundError:
+        if place() != "Colab":
+            raise
+        import tomllib  # since Python 3.11
+
+        return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+
+
+def declared(requires=requirements_of):
+    """{name of a dependency: its lower bound}, from what the course states, without the extras."""
     lines = [line for line in requires(COURSE) if "extra ==" not in line]
     return {re.match(r"[\w.-]+", line)[0]: (re.findall(r">=\s*([\w.]+)", line) or ["0"])[0] for line in lines}
 

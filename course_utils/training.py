@@ -550,7 +550,7 @@ def load_checkpoint(path, model, *, ema=None, optimizer=None, generator=None):
     Raises:
         TypeError: a wrong type.
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, is of another model (says what differs), or lacks what was asked for.
+        ValueError: it is a folder, damaged, of another model (says what differs), or lacks what was asked for.
     """
     tensors, metadata = read_checkpoint(path)
     wanted = {"ema": ema, "optimizer": optimizer, "generator": generator}

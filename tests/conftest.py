@@ -9,7 +9,8 @@ from course_utils.unet import UNet
 # Tensors as small as the tests' gain nothing from a second thread, and on a busy machine lose a lot by it.
 torch.set_num_threads(1)
 
-collect_ignore = ["test_survival.py"] if os.name == "nt" else []  # it forks, kills, and limits: Windows has none of it
+# They fork, kill, limit and ask for the peak of memory, in ways that Windows does not have.
+collect_ignore = ["test_benchmarks.py", "test_survival.py"] if os.name == "nt" else []
 
 
 @pytest.fixture(params=[linear_schedule, cosine_schedule], ids=["linear", "cosine"])

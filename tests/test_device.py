@@ -6,7 +6,7 @@ import torch
 from course_utils.device import best_device, bfloat16
 from course_utils.sampling import denoiser
 from course_utils.schedule import cosine_schedule
-from course_utils.training import EMA, bfloat16_loss, diffusion_loss, load_checkpoint, save_checkpoint, train
+from course_utils.training import EMA, bfloat16_loss, diffusion_loss, load_checkpoint, train
 from course_utils.unet import UNet
 
 SCHEDULE = cosine_schedule(20)
@@ -83,4 +83,3 @@ def test_compiled_network_trains_alike_and_its_checkpoint_fits_the_plain_one(tmp
     assert averages.keys() == plain_averages.keys()
     model = small(seed=2)
     assert load_checkpoint(tmp_path / "run.safetensors", model) == history
-    save_checkpoint(tmp_path / "again.safetensors", model)

@@ -395,6 +395,17 @@ def test_a_course_that_is_not_installed():
     assert "pip install --editable ." in finding.advice
 
 
+def test_in_colab_a_course_that_was_only_fetched_knows_what_it_needs(monkeypatch):
+    def missing(name):
+        raise doctor.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "requires", missing)
+    with pytest.raises(doctor.importlib.metadata.PackageNotFoundError):
+        doctor.declared()
+    monkeypatch.setattr(doctor, "place", lambda: "Colab")
+    assert [f"{name}>={least}" for name, least in doctor.declared().items()] == PROJECT["dependencies"]
+
+
 def test_folders_of_the_user_are_left_out(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

@@ -42,7 +42,7 @@ class Spy(nn.Module):
 
     def forward(self, x_t, t, *labels):
         self.calls.append((x_t, t, *labels))
-        return self.answer.expand(x_t.shape)
+        return self.answer.to(x_t.dtype).expand(x_t.shape)
 
 
 def no_noise(x_t, t):
