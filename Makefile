@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root) # JupyterLab wants to be told that root means it
 
-.PHONY: lab test test-browser test-colab test-environment check stress notebooks bench links doctor
+.PHONY: lab test test-browser test-colab test-environment check stress notebooks bench links doctor check-in slides test-slides
 
 lab: .venv/installed
 	$(BIN)/python scripts/copy_notebooks.py
@@ -32,6 +32,20 @@ test-environment: .venv/installed
 
 doctor: .venv/installed
 	$(BIN)/python -m course_utils.doctor
+
+# One line for the teacher of a workshop: `make check-in NAME="Ada"`.
+check-in: .venv/installed
+	$(BIN)/python -m course_utils.doctor --line "$(NAME)"
+
+# To build/slides: a file for each notebook and the hand-out. None of them needs a network.
+slides: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[slides]'
+	$(BIN)/python scripts/make_slides.py
+
+# Every slide in a Chromium: it fits, and nothing is fetched. The screenshots, in runs/slides/, are for looking at.
+test-slides: slides
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	$(BIN)/python -m pytest tests/slides_browser.py
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

@@ -2,8 +2,9 @@
 
     python -m course_utils.doctor           one line for each check; exit status 1 where one is a problem
     python -m course_utils.doctor --json    the same, and versions, as one JSON object for a bug report
+    python -m course_utils.doctor --line Ada    all of it in one line, for the teacher of a workshop
 
-In a notebook, `check_up()` prints the same lines.
+In a notebook, `check_up()` prints the same lines, and `check_in("Ada")` the one line.
 
 A check is a function that can be called without arguments and returns what ok(), slow() or problem() make. It imports
 torch, and the modules of the course that do, inside: the doctor is there for the days on which they can't be
@@ -477,17 +478,53 @@ def report(findings):
     }
 
 
+def check_in(name="-", checks=None):
+    """Print one line, for the teacher of a workshop: whether this computer is ready, and what it is.
+
+    Args:
+        name: how you want to be listed. The doctor itself finds out no names.
+    """
+    print(in_one_line(name, list(examine(checks))))
+
+
+def in_one_line(name, findings):
+    status = {finding.status for finding in findings}
+    verdict = "NOT READY" if "problem" in status else "SLOW" if "slow" in status else "READY"
+    steps = re.search(r"about ([\d,]+) training steps", " ".join(finding.found for finding in findings))
+    parts = [
+        verdict,
+        impersonal(name).replace("|", "/"),
+        f"Python {platform.python_version()}",
+        f"torch {installed_version('torch') or 'missing'}",
+        f"{device_type()}, {os.cpu_count()} cores, {place()}",
+        f"{steps[1]} steps in 3 minutes" if steps else "speed unknown",
+    ]
+    return " | ".join(parts + [f"{one.title}: {one.found}" for one in findings if one.status != "ok"])
+
+
+def device_type():
+    try:
+        from course_utils.device import best_device
+
+        return best_device().type
+    except Exception:  # torch can't be imported, say; a check has reported it
+        return "no torch"
+
+
 def main(arguments=None, checks=None):
     """The command line. Returns the exit status: 1 where there is a problem, else 0."""
     parser = argparse.ArgumentParser(prog="python -m course_utils.doctor", description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object, for a bug report")
-    as_json, findings = parser.parse_args(arguments).json, []
+    parser.add_argument("--line", nargs="?", const="-", metavar="NAME", help="one line, for the teacher of a workshop")
+    options, findings = parser.parse_args(arguments), []
     for finding in examine(checks):
         findings.append(finding)
-        if not as_json:
+        if not options.json and options.line is None:
             print(finding, flush=True)
-    if as_json:
+    if options.json:
         print(json.dumps(report(findings), indent=2))
+    elif options.line is not None:
+        print(in_one_line(options.line, findings))
     return int(any(finding.status == "problem" for finding in findings))
 
 

@@ -12,6 +12,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+KEPT = "slideshow", "tags"  # of a cell's metadata; slideshow holds the slide type
 WIDGET = "application/vnd.jupyter.widget-view+json"  # of no use in a file: the state behind it is not saved
 
 
@@ -19,7 +20,7 @@ def normalise(notebook):
     notebook.metadata = nbformat.from_dict(METADATA)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
-        cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
+        cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in KEPT if cell.metadata.get(key)})
         if cell.get("outputs"):
             cell.outputs = joined(output for output in cell.outputs if WIDGET not in output.get("data", {}))
         for output in cell.get("outputs", []):
