@@ -13,8 +13,8 @@ The slides are the cells that have a slide type (in JupyterLab: the gear at the 
 
 What is written to be read is too long to be projected, so a cell shows only its essence: of a text its heading, its
 first paragraph, its displayed formulas, and what begins with "Predict", "Exercise" or "Your turn", each with the list
-that it introduces; of code that draws, the figures and a few printed lines; of an exercise, the empty function; of
-other code, all of it and what it prints. The whole of each text is in the notes.
+that follows it; of code that draws, the figures and a few printed lines; of an exercise, the empty function; of other
+code, all of it (if it is not long) and what it prints. The whole of each text is in the notes.
 """
 
 import base64
@@ -38,7 +38,8 @@ STYLE, SCRIPT = ROOT / "scripts" / "slides.css", ROOT / "scripts" / "slides.js"
 BEGINS = {"slide", "subslide"}
 TYPES = {*BEGINS, "fragment", "notes", "skip"}
 PRINTED = 4  # lines of text that stand below a figure
-TALL = 1.6  # a figure whose width is less than this times its height stands beside the text, not below it
+LONG = 12  # of code with more lines, only what it prints
+TALL = 1.6  # figures whose width is less than this times their height stand beside the text, not below it
 
 
 def mathjax():
@@ -100,7 +101,7 @@ def essence(text):
     """What a slide shows of a text cell: a list of blocks."""
     kept, first, before = [], True, ""
     for block in blocks(text):
-        wanted = ALWAYS.match(block) or (re.match(r"[-*] |1\. ", block) and before.endswith(":") and before in kept)
+        wanted = ALWAYS.match(block) or (re.match(r"[-*] |1\. ", block) and before in kept)
         if first and not block.startswith(("#", "$$")) and not NEVER_FIRST.match(block):
             wanted, first = True, False
         if wanted:
@@ -162,7 +163,7 @@ def shown(cell):
     text = printed(cell)
     output = f"<pre class='printed'>{escape(text)}</pre>" if text else ""
     if not figures(cell):
-        return code_to_html(cell.source) + output
+        return (code_to_html(cell.source) if len(cell.source.splitlines()) <= LONG else "") + output
     return "".join(map(figure_to_html, *zip(*figures(cell), strict=True))) + (
         output if len(text.splitlines()) <= PRINTED else ""
     )
@@ -201,13 +202,12 @@ def classes(cell):
 
 
 def beside(cells):
-    """Whether a slide has one figure, a tall one, and words on one side of it at most."""
+    """Whether one cell of a slide draws, its figures are tall, and words are on one side of them at most."""
     drawn = [i for i, cell in enumerate(cells) if cell.cell_type == "code" and figures(cell)]
     if len(drawn) != 1 or len(cells) == 1 or 0 < drawn[0] < len(cells) - 1:
         return False
-    pictures = figures(cells[drawn[0]])
-    width, height = size(pictures[0][0])
-    return len(pictures) == 1 and width < TALL * height
+    sizes = [size(picture) for picture, _ in figures(cells[drawn[0]])]
+    return 1 < TALL * sum(height / width for width, height in sizes)
 
 
 def notes(cells):

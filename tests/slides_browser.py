@@ -26,7 +26,7 @@ FAULTS = """slide => {
         if (box.right > stage.right - 20 + least || box.bottom > stage.bottom - 20 + least || box.left < stage.left)
             faults.push(`${name} lies outside`);
         if (part.scrollWidth > part.clientWidth + 1 && part.tagName === "PRE") faults.push(`${name} is cut off`);
-        if (part.tagName === "IMG" && Math.max(box.height, box.width / 4) < 150) faults.push(`a figure is too small`);
+        if (part.tagName === "IMG" && box.height * box.width < 60000) faults.push(`a figure is too small`);
     }
     const boxes = [...slide.querySelectorAll(":scope > h1, :scope > h2, .section, .part > *")].map(
         part => part.getBoundingClientRect());
