@@ -488,18 +488,24 @@ def check_in(name="-", checks=None):
 
 
 def in_one_line(name, findings):
+    """Parts between bars, which no part has inside: READY, SLOW or NOT READY, the name, the computer, the reason."""
     status = {finding.status for finding in findings}
-    verdict = "NOT READY" if "problem" in status else "SLOW" if "slow" in status else "READY"
+    verdict, worst = (
+        ("NOT READY", "problem") if "problem" in status else ("SLOW", "slow") if "slow" in status else ("READY", None)
+    )
     steps = re.search(r"about ([\d,]+) training steps", " ".join(finding.found for finding in findings))
     parts = [
         verdict,
-        impersonal(name).replace("|", "/"),
+        impersonal(str(name)) or "-",
         f"Python {platform.python_version()}",
         f"torch {installed_version('torch') or 'missing'}",
         f"{device_type()}, {os.cpu_count()} cores, {place()}",
         f"{steps[1]} steps in 3 minutes" if steps else "speed unknown",
     ]
-    return " | ".join(parts + [f"{one.title}: {one.found}" for one in findings if one.status != "ok"])
+    reasons = [f"{finding.title}: {finding.found}" for finding in findings if finding.status == worst]
+    if reasons:  # the first is often the cause of the others
+        parts.append(reasons[0] + (f" (and {len(reasons) - 1} more)" if reasons[1:] else ""))
+    return " | ".join(part.replace("|", "/") for part in parts)
 
 
 def device_type():

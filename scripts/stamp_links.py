@@ -16,12 +16,7 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-TEXTS = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CITATION.cff",
-    *sorted((ROOT / "workshop").rglob("*.md")),
-]
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CITATION.cff", *sorted((ROOT / "workshop").glob("*.md"))]
 GITHUB = "https://github.com/"
 # What comes before the repository's OWNER/NAME in a text: other links to GitHub are not ours.
 BEFORE = rf"https://colab\.research\.google\.com/github/|git clone {GITHUB}|repository-code: {GITHUB}"

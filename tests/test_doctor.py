@@ -17,7 +17,7 @@ import torch
 
 from course_utils import doctor
 from course_utils.data import DATA, FILES
-from course_utils.doctor import CHECKS, check_up, examine, main, ok, problem, slow
+from course_utils.doctor import CHECKS, check_in, check_up, examine, main, ok, problem, slow
 from course_utils.training import bfloat16_loss, diffusion_loss
 
 ROOT = Path(__file__).parent.parent
@@ -360,9 +360,45 @@ def test_one_line_for_each_check(capsys):
 
 
 @pytest.mark.parametrize(("checks", "status"), [(WELL, 0), (ILL, 1)])
-@pytest.mark.parametrize("arguments", [[], ["--json"]])
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--line", "Ada"]])
 def test_the_exit_status_is_1_where_there_is_a_problem(capsys, checks, status, arguments):
     assert main(arguments, checks) == status
+
+
+def test_the_line_for_a_teacher_begins_with_the_verdict_and_the_name(capsys):
+    fine = {"speed": lambda: ok("about 3,120 training steps in three minutes")}
+    tight = {"memory": lambda: slow("1.0 GB free.", "Close other programs.")}
+    for checks, begin, end in (
+        (fine, "READY | Ada | ", " | 3,120 steps in 3 minutes"),
+        (fine | tight, "SLOW | Ada | ", " | 3,120 steps in 3 minutes | memory: 1.0 GB free."),
+        (tight | ILL, "NOT READY | Ada | ", " | speed unknown | those: gone."),
+        (ILL | {"more": lambda: problem("gone, too.", "")}, "NOT READY | Ada | ", " | those: gone. (and 1 more)"),
+    ):
+        assert check_in("Ada", checks) is None
+        assert main(["--line", "Ada"], checks) == int(begin.startswith("NOT"))
+        [in_a_notebook, in_a_terminal] = capsys.readouterr().out.splitlines()
+        assert in_a_notebook == in_a_terminal
+        assert in_a_terminal.startswith(begin)
+        assert in_a_terminal.endswith(end)
+        assert f" | Python {sys.version_info[0]}.{sys.version_info[1]}." in in_a_terminal
+        assert f" | torch {torch.__version__.split('+')[0]}" in in_a_terminal
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("Ada\nof \tLondon", "Ada of London"), ("Ada | Bob", "Ada / Bob"), ("  ", "-"), ("", "-"), (3, "3")],
+)
+def test_no_name_breaks_the_line(capsys, name, shown):
+    check_in(name, {"this": lambda: problem("a | b\nc", "")})
+    [line] = capsys.readouterr().out.splitlines()
+    parts = line.split(" | ")
+    assert (parts[0], parts[1], parts[-1]) == ("NOT READY", shown, "this: a / b c")
+    assert len(parts) == 7
+
+
+def test_without_a_name_there_is_a_line_all_the_same(capsys):
+    main(["--line"], WELL)
+    assert capsys.readouterr().out.startswith("SLOW | - | ")
 
 
 def test_json_holds_every_check_and_the_versions(capsys):
@@ -445,6 +481,18 @@ def test_the_whole_as_a_command():
     assert [check for check in report["checks"] if check["status"] == "problem"] == []
     assert result.returncode == 0
     assert str(Path.home()) not in result.stdout
+
+
+def test_without_torch_the_one_line_says_why(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('libtorch_cpu.so: cannot open shared object file')")
+    result = run("--line", "Ada", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr == ""
+    [line] = result.stdout.splitlines()
+    assert line.startswith("NOT READY | Ada | ")
+    assert "no torch" in line
+    assert line.endswith("(and 5 more)")  # every check that needs torch; the first says how to mend it
+    assert line.count("libtorch_cpu.so") == 1
 
 
 def test_without_torch_each_check_still_has_its_line(tmp_path):

@@ -34,12 +34,16 @@ def hand_in(name):
     """Print the line to hand in.
 
     Args:
-        name: how you want to be listed, without a "|".
+        name: how you want to be listed.
+
+    Raises:
+        TypeError: the name is no text.
+        ValueError: it is empty, has more than one line, or has a "|" in it.
     """
-    if not isinstance(name, str) or not name.strip() or "|" in name or "\n" in name:
-        raise ValueError(
-            f'hand_in: say who you are, as in hand_in("Ada"), on one line and without a "|", not {name!r}.'
-        )
+    if not isinstance(name, str):
+        raise TypeError(f'hand_in: the name must be text, as in hand_in("Ada"), not {name!r}.')
+    if "|" in name or len(name.strip().splitlines()) != 1:
+        raise ValueError(f'hand_in: say who you are, as in hand_in("Ada"), in one line, without a "|", not {name!r}.')
     print(line(name.strip(), signs(read_progress())))
 
 
@@ -78,7 +82,7 @@ def parsed(text):
         row = given[notebook].lower()
         if len(row) != len(names) or set(row) - set(SIGNS):
             wanted = f"{len(names)} signs belong, each a digit from 1, o or n"
-            raise ValueError(f"of {name}, notebook {notebook} has {row!r}, where {wanted}")
+            raise ValueError(f"of {name}, notebook {notebook} has {row!r}, where {wanted}: is it of another version?")
         its_signs |= dict(zip(names, row, strict=True))
     return name, its_signs
 
