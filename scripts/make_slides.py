@@ -77,7 +77,7 @@ def slide_type(cell):
     return cell.metadata.get("slideshow", {}).get("slide_type")
 
 
-BLOCK = re.compile(r"\$\$.*?\$\$|```.*?```|<details>.*?</details>|(?:(?!\n\s*\n).)+", flags=re.DOTALL)
+BLOCK = re.compile(r"\$\$.*?\$\$|```.*?```|<details>.*?</details>|\S(?:(?!\n\s*\n).)*", flags=re.DOTALL)
 
 
 def blocks(text):
@@ -207,7 +207,7 @@ def beside(cells):
     if len(drawn) != 1 or len(cells) == 1 or 0 < drawn[0] < len(cells) - 1:
         return False
     sizes = [size(picture) for picture, _ in figures(cells[drawn[0]])]
-    return 1 < TALL * sum(height / width for width, height in sizes)
+    return TALL * sum(height / width for width, height in sizes) > 1
 
 
 def notes(cells):
