@@ -176,6 +176,8 @@ def test_the_handout_has_two_pages(folder, page, tmp_path):
             "sheet => [sheet.scrollWidth - sheet.clientWidth, sheet.scrollHeight - sheet.clientHeight]"
         )
         assert over == [0, 0]
+        for code in sheet.locator("pre").all():
+            assert code.evaluate("code => code.scrollWidth - code.clientWidth") <= 0
     assert pages_in(pdf_of(folder / "handout.html", tmp_path)) == 2
     shutil.copy(tmp_path / "handout.pdf", SCREENSHOTS)
 
