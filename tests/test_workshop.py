@@ -197,13 +197,11 @@ def test_the_rule_on_a_notebook_of_which_it_is_known(tmp_path, monkeypatch):
 # The table of a class
 
 NONE = {name: {"tries": 0, "right": None} for name in EXERCISES}
-FIRST, SECOND = (names[0] for names in list(class_table.BY_NOTEBOOK.values())[:2])
+FIRST, SECOND, THIRD = (names[0] for names in list(class_table.BY_NOTEBOOK.values())[:3])
 
 
 def handed_in(name, **changed):
-    return class_table.line(
-        name, class_table.signs(NONE | {key.replace("__", "."): value for key, value in changed.items()})
-    )
+    return class_table.line(name, class_table.signs(NONE | changed))
 
 
 def solved(tries):
@@ -249,7 +247,7 @@ def test_the_documented_line_is_one():
 
 def test_a_whole_chat_becomes_a_table(capsys, tmp_path):
     chat = f"""09:12 Bob: hello, progress is slow | isn't it
-[09:13] Bob: {handed_in("Bob", **{FIRST.replace(".", "__"): solved(1)})}
+[09:13] Bob: {handed_in("Bob", **{FIRST: solved(1)})}
 > {handed_in("ada")}
 """
     status, out, err = table_of(capsys, tmp_path, chat)
@@ -263,16 +261,17 @@ def test_a_whole_chat_becomes_a_table(capsys, tmp_path):
 
 
 def test_whoever_hands_in_twice_is_listed_once_with_the_best(capsys, tmp_path):
-    one, two = ({name.replace(".", "__"): solved(tries)} for name, tries in ((FIRST, 5), (SECOND, 2)))
-    again = {FIRST.replace(".", "__"): solved(2)}
-    status, out, _ = table_of(
-        capsys, tmp_path, handed_in("Ada", **one), handed_in("Ada", **two) + "\n" + handed_in("Ada", **again)
-    )
+    lines = [
+        handed_in("Ada", **{FIRST: solved(5), SECOND: {"tries": 1, "right": None}}),
+        handed_in("Ada", **{THIRD: solved(2)}),
+        handed_in("Ada", **{FIRST: solved(2)}),
+    ]
+    status, out, _ = table_of(capsys, tmp_path, lines[0], "\n".join(lines[1:]))
     assert status == 0
     assert sum(row.startswith("Ada") for row in out.splitlines()) == 1
     assert f"2 of {len(EXERCISES)}" in out
     people, _ = class_table.collected([tmp_path / "chat0.txt", tmp_path / "chat1.txt"])
-    assert people["Ada"][FIRST] == "2"
+    assert [people["Ada"][name] for name in (FIRST, SECOND, THIRD)] == ["2", "o", "2"]
 
 
 @pytest.mark.parametrize(
