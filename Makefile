@@ -38,8 +38,7 @@ check-in: .venv/installed
 	$(BIN)/python -m course_utils.doctor --line "$(NAME)"
 
 # To build/slides: a file for each notebook and the hand-out. None of them needs a network.
-slides: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[slides]'
+slides: .venv/slides
 	$(BIN)/python scripts/make_slides.py
 
 # Every slide in a Chromium: it fits, and nothing is fetched. The screenshots, in runs/slides/, are for looking at.
@@ -74,6 +73,10 @@ links: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --editable '.[dev,parity]'
 	touch .venv/installed
+
+.venv/slides: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[slides]'
+	touch .venv/slides
 
 # What Colab ships, as far as the course needs it; its ipywidgets are of version 7.
 build/colab/installed:
