@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from course_utils._checks import batch, checked, describe, is_uint8
+from course_utils._checks import a_path, batch, checked, describe, flag, is_uint8
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -23,6 +23,7 @@ FILES = {
 }
 
 
+@checked(train=flag, root=a_path)
 def fashion_mnist(train=True, root=DATA):
     """Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv 1708.07747), 60,000 training or 10,000 test images.
 
@@ -37,6 +38,7 @@ def fashion_mnist(train=True, root=DATA):
         labels: (N,) int64; CLASSES has their names.
 
     Raises:
+        TypeError: train is not True or False, or root not a path.
         FileNotFoundError: a data file, or the folder, is missing.
         ValueError: a data file is damaged.
         OSError: there is no folder that can be written to.
@@ -51,6 +53,15 @@ def fashion_mnist(train=True, root=DATA):
 def uint8(name, value, arguments):
     if not is_uint8(value):
         raise TypeError(f"{name} must be a uint8 tensor, 0 .. 255, but is {describe(value)}. Was it scaled already?")
+    if value.numel() == 0:
+        raise ValueError(f"{name} must hold at least one image, but is {describe(value)}.")
+
+
+def numbers(name, value, arguments):
+    """A batch without NaN, which would be a level of grey like any other once it is uint8."""
+    batch(name, value, arguments)
+    if value.device.type == "cpu" and value.isnan().any():
+        raise ValueError(f"{name} must be numbers, but {int(value.isnan().sum())} of {value.numel()} are NaN.")
 
 
 @checked(images=uint8)
@@ -62,11 +73,12 @@ def scale(images):
 
     Raises:
         TypeError: the images are not uint8, and so perhaps scaled already.
+        ValueError: there are none.
     """
     return images.float() / 127.5 - 1
 
 
-@checked(images=batch)
+@checked(images=numbers)
 def unscale(images):
     """From floating point, -1 .. 1, back to uint8, 0 .. 255, rounded; values outside are clipped.
 
@@ -75,7 +87,7 @@ def unscale(images):
 
     Raises:
         TypeError: the images are not floating point.
-        ValueError: there are none.
+        ValueError: there are none, or some values are NaN (looked for on the CPU only).
     """
     return ((images + 1) * 127.5).round().clamp(0, 255).byte()
 

@@ -2,6 +2,8 @@
 
 import torch
 
+from course_utils._checks import batch, checked, describe, function
+
 
 def best_device():
     """The fastest device at hand: cuda, then mps (Apple's), then cpu, as a torch.device."""
@@ -12,6 +14,13 @@ def best_device():
     return torch.device("cpu")
 
 
+def batch_where_autocast_is(name, value, arguments):
+    batch(name, value, arguments)
+    if not torch.amp.is_autocast_available(value.device.type):
+        raise ValueError(f"{name} must be on a device with autocast, such as cpu or cuda, but is {describe(value)}.")
+
+
+@checked(model=function)
 def bfloat16(model):
     """The model, computed in bfloat16 where that is safe (torch.autocast); what it returns has x's dtype again.
 
@@ -23,8 +32,13 @@ def bfloat16(model):
 
     Returns:
         A function of the same arguments.
+
+    Raises:
+        TypeError: model is not a function, or later x not a floating-point tensor.
+        ValueError: x is an empty batch, or on a device for which torch has no autocast.
     """
 
+    @checked(x=batch_where_autocast_is)
     def rounded(x, *conditions):
         with torch.autocast(x.device.type, torch.bfloat16):
             return model(x, *conditions).to(x.dtype)

@@ -436,12 +436,14 @@ def examine(checks=None):
     for title, check in (checks or CHECKS).items():
         try:
             finding = check()
+            if not isinstance(finding, Finding):
+                raise TypeError(f"it returned {type(finding).__name__}, and no Finding")
         except importlib.metadata.PackageNotFoundError:
             finding = problem(
                 "the course is not installed in this Python.",
                 "In the folder of the course, run `python -m pip install --editable .` (`make lab` does it for you).",
             )
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             finding = problem(
                 f"the check itself failed ({type(error).__name__}: {error}).",
                 f"Solve the problems above first. If this one stays, {REPORT}.",

@@ -14,17 +14,42 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from course_utils._checks import a_data_set, checked, describe, integer, is_uint8
+from course_utils._checks import (
+    a_data_set,
+    a_path,
+    batch,
+    checked,
+    describe,
+    floating,
+    integer,
+    is_uint8,
+    with_values,
+)
 from course_utils.data import DATA, fashion_mnist, scale, unscale
 
 CLASSIFIER = DATA / "weights" / "classifier.safetensors"
+LARGE = 1e100  # of features, whose squares are added up
 SHA256 = "bab7e365d6f3301df514fb8950900815dcf7497fc019134ddaed7de98cf77b5c"
+
+
+def fashion_sized(name, value, arguments):
+    batch(name, value, arguments)
+    of_the_classifier(name, value)
+
+
+def of_the_classifier(name, value):
+    if value.shape[1:] != (1, 28, 28):
+        raise ValueError(f"{name} must have shape (N, 1, 28, 28), as the classifier's, but is {describe(value)}.")
 
 
 class Classifier(nn.Module):
     """A small convolutional network for Fashion-MNIST, whose last 64 numbers before the classes are its features.
 
     Shapes: x (B, 1, 28, 28) within -1 .. 1 -> (B, 10), a score for each class.
+
+    Raises:
+        TypeError: x is not a floating-point tensor.
+        ValueError: x has another shape.
     """
 
     def __init__(self):
@@ -39,6 +64,7 @@ class Classifier(nn.Module):
         )
         self.head = nn.Linear(64, 10)
 
+    @checked(x=fashion_sized)
     def features(self, x):
         """(B, 1, 28, 28) -> (B, 64): what the network sees in each image, averaged over the positions."""
         return self.body(x).mean(dim=(2, 3))
@@ -51,11 +77,13 @@ def convolution(in_channels, out_channels):
     return nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.BatchNorm2d(out_channels), nn.ReLU()
 
 
+@checked(path=a_path)
 @cache
 def load_classifier(path=CLASSIFIER):
     """The course's classifier, in eval mode, on the CPU.
 
     Raises:
+        TypeError: path is not a path.
         FileNotFoundError: there is no such file.
         ValueError: the file is not the one that all figures of the course were measured with.
     """
@@ -70,13 +98,19 @@ def load_classifier(path=CLASSIFIER):
     return classifier.eval().requires_grad_(False)
 
 
-@checked(images=a_data_set)
+def images_to_judge(name, value, arguments):
+    a_data_set(name, value, arguments)
+    of_the_classifier(name, value)
+
+
+@checked(images=images_to_judge, batch_size=integer(1))
 def features(images, batch_size=500):
     """What the classifier sees in each image.
 
     Args:
         images: (N, 1, 28, 28), uint8, or floating point within -1 .. 1, which is rounded to the 256 levels that a
             saved picture has, so that real and generated images are treated alike.
+        batch_size: how many the classifier is given at a time.
 
     Returns:
         (N, 64) float64, on the CPU.
@@ -87,7 +121,7 @@ def features(images, batch_size=500):
     return over_batches(load_classifier().features, images, batch_size)
 
 
-@checked(images=a_data_set)
+@checked(images=images_to_judge, batch_size=integer(1))
 def class_probabilities(images, batch_size=500):
     """How sure the classifier is of each class: (N, 10) float64 on the CPU, adding up to 1 for each image.
 
@@ -97,20 +131,20 @@ def class_probabilities(images, batch_size=500):
 
 
 def over_batches(network, images, batch_size):
-    if images.shape[1:] != (1, 28, 28):
-        raise ValueError(f"images must have shape (N, 1, 28, 28), as the classifier's, but is {describe(images)}.")
     images = images.cpu() if is_uint8(images) else unscale(images.cpu())
     return torch.cat([network(scale(part)).double() for part in images.split(batch_size)])
 
 
 def two_features(name, value, arguments):
     """Features: floating point, (N, D) with at least two rows, so that they have a covariance."""
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        raise TypeError(f"{name} must be a floating-point tensor of shape (N, D), but is {describe(value)}.")
-    if value.ndim != 2 or len(value) < 2:
+    floating(name, value)
+    if value.ndim != 2 or len(value) < 2 or value.shape[1] == 0:
         raise ValueError(f"{name} must have shape (N, D) with N at least 2, but is {describe(value)}.")
-    if not value.isfinite().all():
-        raise ValueError(f"{name} must be finite, but holds infinite values or NaN.")
+    with_values(name, value)
+    if not (value.double().abs() < LARGE).all():  # NaN ends here too
+        raise ValueError(
+            f"{name} must be finite and below {LARGE:g}, but {describe(value)} is not: look for NaN in it."
+        )
 
 
 def features_as_wide(name, value, arguments):
@@ -119,6 +153,8 @@ def features_as_wide(name, value, arguments):
         raise ValueError(
             f"{name} must have as many features as real, {arguments['real'].shape[1]}, but is {describe(value)}."
         )
+    if value.device != arguments["real"].device:
+        raise ValueError(f"{name} must be where real is, but is {describe(value)}. Use .to().")
 
 
 @checked(real=two_features, generated=features_as_wide)
@@ -214,6 +250,13 @@ class Quality(NamedTuple):
         )
 
 
+def enough_images(name, value, arguments):
+    images_to_judge(name, value, arguments)
+    if len(value) < 4:
+        raise ValueError(f"{name} must be at least 4, so that each has three neighbours, but are {len(value)}.")
+
+
+@checked(images=enough_images)
 def quality(images):
     """FCD, its floor, precision and recall of generated images, against the test images of Fashion-MNIST.
 
@@ -230,11 +273,12 @@ def quality(images):
     Raises:
         TypeError, ValueError: as `features`; also for fewer than 4 images, or more than there are test images.
     """
-    generated, real = features(images), test_features()
+    real = test_features()
     if len(images) > len(real):
         raise ValueError(
             f"quality: images must be at most {len(real)}, the number of test images, but are {len(images)}."
         )
+    generated = features(images)
     precision, recall = precision_recall(real[: len(images)], generated)
     return Quality(frechet_distance(real, generated), floor(len(images)), precision, recall, len(images))
 
@@ -244,9 +288,18 @@ def test_features():
     return features(fashion_mnist(train=False)[0])
 
 
+@checked(number=integer(2, 60_000), repeats=integer(1))
 @cache
 def floor(number, repeats=5):
-    """The FCD of `number` real training images: the mean over `repeats` disjoint draws, or as many as there are."""
+    """The FCD of `number` real training images: the mean over `repeats` disjoint draws, or as many as there are.
+
+    Args:
+        number: 2 .. 60,000, the number of training images.
+        repeats: at least 1.
+
+    Raises:
+        TypeError, ValueError: not whole numbers, or out of range.
+    """
     images = fashion_mnist()[0]
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     draws = order[: repeats * number].split(number)

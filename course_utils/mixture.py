@@ -8,7 +8,36 @@ from dataclasses import dataclass
 
 import torch
 
-from course_utils._checks import a_schedule, batch, checked, describe, instance, integer, optional, timestep
+from course_utils._checks import (
+    a_schedule,
+    batch,
+    checked,
+    cpu_generator,
+    describe,
+    given,
+    instance,
+    integer,
+    optional,
+    short,
+    with_values,
+)
+
+
+def level_from(low):
+    """A rule for a whole number within low .. T."""
+
+    def rule(name, value, arguments):
+        integer(low, arguments["schedule"].T)(name, value, arguments)
+
+    return rule
+
+
+def points(name, value, arguments):
+    """Points in as many dimensions as the mixture has, which is an argument, or else `self`."""
+    batch(name, value, arguments)
+    D = (arguments.get("mixture") or arguments["self"]).means.shape[1]
+    if value.ndim != 2 or value.shape[1] != D:
+        raise ValueError(f"{name} must have shape (B, {D}), but is {describe(value)}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +65,9 @@ class GaussianMixture:
         for name in ("weights", "means", "covariances"):
             value = getattr(self, name)
             batch(f"GaussianMixture: {name}", value, {})
+            with_values(f"GaussianMixture: {name}", value)
+            if not value.isfinite().all():
+                raise ValueError(f"GaussianMixture: {name} must be finite numbers, but holds infinite ones or NaN.")
             object.__setattr__(self, name, value.detach().to("cpu", torch.float64, copy=True))
         check_mixture(self.weights, self.means, self.covariances)
 
@@ -49,22 +81,28 @@ class GaussianMixture:
         within = torch.einsum("k,kij->ij", self.weights, self.covariances)
         return within + torch.einsum("k,ki,kj->ij", self.weights, apart, apart)
 
-    @checked(n=integer(1), generator=optional(instance(torch.Generator)))
+    @checked(n=integer(1), generator=optional(cpu_generator))
     def sample(self, n, generator=None):
-        """n points, (n, D) float32 on the CPU, from a generator on the CPU (by default torch's own)."""
+        """n points, (n, D) float32 on the CPU, from a generator on the CPU (by default torch's own).
+
+        Raises TypeError or ValueError for any other n or generator.
+        """
         component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.means.shape[1], generator=generator, dtype=torch.float64)
         root = torch.linalg.cholesky(self.covariances)
         return (self.means[component] + torch.einsum("nij,nj->ni", root[component], noise)).float()
 
-    @checked(schedule=a_schedule, t=integer(0))
+    @checked(schedule=a_schedule, t=level_from(0))
     def noised(self, t, schedule):
-        """The distribution of x_t where x_0 comes from this mixture: the mixture at level t, an int within 0 .. T."""
-        integer(0, schedule.T)("noised: t", t, {})
+        """The distribution of x_t where x_0 comes from this mixture: the mixture at level t, an int within 0 .. T.
+
+        Raises TypeError or ValueError for any other t or schedule.
+        """
         alpha_bar = schedule.alpha_bar[t]
         noise = (1 - alpha_bar) * torch.eye(self.means.shape[1], dtype=torch.float64)
         return GaussianMixture(self.weights, alpha_bar.sqrt() * self.means, alpha_bar * self.covariances + noise)
 
+    @checked(x=points)
     def component_log_prob(self, x):
         """log(weight of k times the density of component k) at each point of x, (B, D) -> (B, K), in x's dtype."""
         precisions = torch.linalg.inv(self.covariances)
@@ -73,14 +111,17 @@ class GaussianMixture:
         distance = torch.einsum("bki,kij,bkj->bk", apart, to(precisions, x), apart)
         return to(constants, x) - 0.5 * distance
 
+    @checked(x=points)
     def responsibilities(self, x):
-        """The probability that each point comes from each component, (B, D) -> (B, K)."""
-        points("x", x, dict(mixture=self))
+        """The probability that each point comes from each component, (B, D) -> (B, K).
+
+        Raises TypeError where x is not floating point, ValueError where it has another shape.
+        """
         return self.component_log_prob(x).softmax(dim=1)
 
+    @checked(x=points)
     def log_prob(self, x):
-        """The log density at each point, (B, D) -> (B,)."""
-        points("x", x, dict(mixture=self))
+        """The log density at each point, (B, D) -> (B,). Errors as in `responsibilities`."""
         return self.component_log_prob(x).logsumexp(dim=1)
 
 
@@ -96,19 +137,13 @@ def check_mixture(weights, means, covariances):
             "GaussianMixture: the shapes must be weights (K,), means (K, D), covariances (K, D, D), but are "
             f"{tuple(weights.shape)}, {tuple(means.shape)}, {tuple(covariances.shape)}."
         )
-    if not all(values.isfinite().all() for values in (weights, means, covariances)):
-        raise ValueError("GaussianMixture: weights, means and covariances must be finite numbers, and some are not.")
     if not (weights > 0).all() or (weights.sum() - 1).abs() > 1e-6:
-        raise ValueError(f"GaussianMixture: weights must be above 0 and add up to 1, but are {weights.tolist()}.")
+        raise ValueError(f"GaussianMixture: weights must be above 0 and add up to 1, but are {short(weights.tolist())}.")
     if not torch.allclose(covariances, covariances.mT) or not (torch.linalg.eigvalsh(covariances) > 0).all():
-        raise ValueError("GaussianMixture: every covariance must be symmetric and positive definite, and one is not.")
-
-
-def points(name, value, arguments):
-    batch(name, value, arguments)
-    D = arguments["mixture"].means.shape[1]
-    if value.ndim != 2 or value.shape[1] != D:
-        raise ValueError(f"{name} must have shape (B, {D}), but is {describe(value)}.")
+        raise ValueError(
+            "GaussianMixture: all covariances must be symmetric and positive definite, but one of them is not: "
+            f"{short(covariances.tolist())}."
+        )
 
 
 @checked(mixture=instance(GaussianMixture), schedule=a_schedule)
@@ -123,12 +158,8 @@ def exact_denoiser(mixture, schedule):
         `predict_x_0` raises for a wrong x_t or t.
     """
 
-    @checked(x_t=points, t=timestep("x_t"))
-    def check(x_t, t, mixture, schedule):
-        pass
-
+    @checked(x_t=given(points, mixture=mixture), t=given(level_from(1), schedule=schedule))
     def denoise(x_t, t):
-        check(x_t, t, mixture, schedule)
         noised = mixture.noised(t, schedule)
         gain = schedule.alpha_bar[t].sqrt() * mixture.covariances @ torch.linalg.inv(noised.covariances)
         apart = x_t[:, None] - to(noised.means, x_t)

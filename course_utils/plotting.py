@@ -4,18 +4,146 @@ Every figure comes with a description in words. Notebook front ends drop the alt
 `show` puts the description beside it, folded, where a screen reader, or anybody else, finds it.
 
 Colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart.
+
+Every function raises TypeError for a wrong type or dtype, and ValueError for any other argument that does not fit.
 """
 
 import html
 import math
+import numbers
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
+
+from course_utils._checks import (
+    a_path,
+    batch,
+    checked,
+    describe,
+    each,
+    given,
+    instance,
+    integer,
+    number,
+    optional,
+    pictures,
+    with_values,
+    words,
+)
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 plt.rcParams["axes.prop_cycle"] = plt.cycler(color=COLOURS)
 
+inches = number(0, 100, open_ends=True)
+text = instance(str)
 
+
+def picture(name, value, arguments):
+    """(C, H, W), C = 1 or 3."""
+    batch(name, value, arguments)
+    if value.ndim != 3 or value.shape[0] not in (1, 3):
+        raise ValueError(f"{name} must have shape (1, H, W) or (3, H, W), but is {describe(value)}.")
+    with_values(name, value)
+
+
+def label(name, value, arguments):
+    if not isinstance(value, (str, int, float)):
+        raise TypeError(f"{name} must be text or a number, but is {describe(value)}.")
+
+
+labels = each((list, tuple), label)
+
+
+def one_for_each_image(rule):
+    """A list whose items keep the rule, as long as there are images, or pictures."""
+
+    def rule_for_all(name, value, arguments):
+        each((list, tuple), rule)(name, value, arguments)
+        number_of_images = len(arguments["images"] if "images" in arguments else arguments["pictures"])
+        if len(value) != number_of_images:
+            raise ValueError(f"{name} must be as many as there are images, {number_of_images}, but are {len(value)}.")
+
+    return rule_for_all
+
+
+def a_row(name, value, arguments):
+    """A picture for each of the titles."""
+    pictures(name, value, arguments)
+    if len(value) != len(arguments["titles"]):
+        raise ValueError(
+            f"{name} must hold a picture for each of the {len(arguments['titles'])} titles, but is {describe(value)}."
+        )
+
+
+def a_line(name, value, arguments):
+    """Numbers: a tensor of shape (N,), a list, or a range."""
+    if isinstance(value, torch.Tensor):
+        if value.is_complex() or value.dtype == torch.bool:
+            raise TypeError(f"{name} must be numbers, but is {describe(value)}.")
+        if value.ndim != 1 or len(value) == 0:
+            raise ValueError(f"{name} must have shape (N,) with at least one number, but is {describe(value)}.")
+        with_values(name, value)
+    else:
+        each((list, range), a_number)(name, value, arguments)
+
+
+def a_number(name, value, arguments):
+    """Also infinity and NaN, where a curve has a gap."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, but is {describe(value)}.")
+
+
+def a_curve(name, value, arguments):
+    """Numbers, or two of them, x and y, of the same length."""
+    if not isinstance(value, tuple):
+        return a_line(name, value, arguments)
+    if len(value) != 2:
+        raise ValueError(f"{name} must be y, or the pair (x, y), but is a tuple of {len(value)}. Make it a list.")
+    for axis, values in zip("xy", value, strict=True):
+        a_line(f"{axis} of {name}", values, arguments)
+    if len(value[0]) != len(value[1]):
+        raise ValueError(f"{name} must have as many x as y, but has {len(value[0])} and {len(value[1])}.")
+
+
+def points(dimensions):
+    """A rule for points in the plane, (N, 2) or (number of states, N, 2)."""
+    shape = "(N, 2)" if dimensions == 2 else "(number of states, N, 2)"
+
+    def rule(name, value, arguments):
+        batch(name, value, arguments)
+        if value.ndim != dimensions or value.shape[-1] != 2:
+            raise ValueError(f"{name} must have shape {shape}, but is {describe(value)}.")
+        with_values(name, value)
+
+    return rule
+
+
+def one_cloud_or_more(name, value, arguments):
+    rule = each(list, points(2)) if isinstance(value, list) else points(2)
+    rule(name, value, arguments)
+
+
+def a_matrix(name, value, arguments):
+    batch(name, value, arguments)
+    if value.ndim != 2:
+        raise ValueError(f"{name} must have two dimensions, but is {describe(value)}.")
+    with_values(name, value)
+
+
+def a_part(name, value, arguments):
+    """A row of `shapes_through`: a name, a kind, and a shape (C, H, W)."""
+    if not isinstance(value, tuple) or [type(item) for item in value] != [str, str, tuple]:
+        raise TypeError(
+            f"{name} must be a name, a kind and a shape, as shapes_through gives, but is {describe(value)}."
+        )
+    if len(value[2]) != 3:
+        raise ValueError(f"{name} must have a shape (C, H, W), but has {value[2]}.")
+    for side in value[2]:
+        integer(1)(f"each side of {name}", side, arguments)
+
+
+@checked(figure=instance(Figure), description=words)
 def show(figure, description):
     """Show a matplotlib figure, and under it its description, folded; then close the figure.
 
@@ -29,18 +157,29 @@ def show(figure, description):
     plt.close(figure)
 
     def redraw(figure):
-        place.update(figure, metadata=alternative)
+        if place is None:  # outside a notebook nothing has a place
+            display(figure, metadata=alternative)
+        else:
+            place.update(figure, metadata=alternative)
         plt.close(figure)
 
     return redraw
 
 
+@checked(image=picture)
 def pixels(image):
     """What matplotlib draws: (C, H, W) within -1 .. 1 -> (H, W) or (H, W, 3) within 0 .. 1; anything beyond is cut."""
     picture = ((image.detach().cpu().float() + 1) / 2).clamp(0, 1).permute(1, 2, 0)
     return picture.squeeze(-1).numpy()
 
 
+@checked(
+    images=pictures,
+    description=words,
+    titles=optional(one_for_each_image(label)),
+    columns=integer(1),
+    size=inches,
+)
 def show_images(images, description, titles=None, columns=8, size=1.1):
     """Images side by side, (N, C, H, W) within -1 .. 1, with a title each, where given."""
     rows = math.ceil(len(images) / columns)
@@ -56,15 +195,18 @@ def show_images(images, description, titles=None, columns=8, size=1.1):
     show(figure, description)
 
 
+@checked(description=words, titles=labels, rows=each(dict, a_row), size=inches)
 def show_rows(rows, description, titles, size=1.1):
     """One row of images for each entry of `rows`, {name of the row: (N, C, H, W)}, under N column titles."""
     show(draw_rows(rows, titles, size), description)
 
 
+@checked(description=words, titles=labels, size=inches)
 def growing_rows(description, titles, size=1.1):
     """`show_rows` for a cell that runs long: returns add(name, images), which adds a row to the figure on the spot."""
     rows, redraw = {}, None
 
+    @checked(name=label, images=given(a_row, titles=titles))
     def add(name, images):
         nonlocal redraw
         rows[name] = images
@@ -99,6 +241,12 @@ def draw_rows(rows, titles, size):
 LINES = ("-", "--", "-.", ":")
 
 
+def drawable(values):
+    """What matplotlib takes: tensors on the CPU, without gradient, in a dtype that numpy has."""
+    return values.detach().cpu().double() if isinstance(values, torch.Tensor) else values
+
+
+@checked(panels=each(dict, each(dict, a_curve)), description=words, xlabel=text, height=inches)
 def show_curves(panels, description, xlabel, height=2.8, **axes_options):
     """Curves, {title of the panel: {name of the curve: y, or (x, y)}}; the panels stand side by side.
 
@@ -110,7 +258,7 @@ def show_curves(panels, description, xlabel, height=2.8, **axes_options):
     for axis, (title, curves) in zip(axes.flat, panels.items(), strict=True):
         for i, (name, curve) in enumerate(curves.items()):
             x, y = curve if isinstance(curve, tuple) else (range(len(curve)), curve)
-            axis.plot(x, y, LINES[i % len(LINES)], label=name)
+            axis.plot(drawable(x), drawable(y), LINES[i % len(LINES)], label=name)
         axis.set(title=title, xlabel=xlabel, **axes_options)
         axis.grid(alpha=0.3)
         if len(curves) > 1:
@@ -118,6 +266,9 @@ def show_curves(panels, description, xlabel, height=2.8, **axes_options):
     show(figure, description)
 
 
+@checked(
+    clouds=each(dict, one_cloud_or_more), description=words, limit=number(0, math.inf, open_ends=True), size=inches
+)
 def show_points(clouds, description, limit=3.0, size=2.0):
     """Points in the plane, one panel for each entry of {title: (N, 2), or a list of such, each in its own colour}."""
     figure, axes = plt.subplots(
@@ -125,37 +276,40 @@ def show_points(clouds, description, limit=3.0, size=2.0):
     )
     for axis, (title, groups) in zip(axes.flat, clouds.items(), strict=True):
         for points in groups if isinstance(groups, list) else [groups]:
-            axis.scatter(*points.detach().cpu().T, s=3, alpha=0.4, linewidths=0)
+            axis.scatter(*drawable(points).T, s=3, alpha=0.4, linewidths=0)
         axis.set(title=title, xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
         axis.title.set_fontsize(9)
     show(figure, description)
 
 
+@checked(panels=each(dict, points(3)), description=words, limit=number(0, math.inf, open_ends=True), size=inches)
 def show_paths(panels, description, limit=3.0, size=3.2):
     """Paths in the plane, one panel for each entry of {title: (number of states, N, 2)}, with a dot at each end."""
     figure, axes = plt.subplots(
         1, len(panels), figsize=(size * len(panels), size + 0.25), squeeze=False, layout="constrained"
     )
     for axis, (title, paths) in zip(axes.flat, panels.items(), strict=True):
-        for path in paths.detach().cpu().unbind(dim=1):
+        for path in drawable(paths).unbind(dim=1):
             axis.plot(*path.T, color=COLOURS[0], linewidth=0.6, alpha=0.6)
-        axis.scatter(*paths[-1].detach().cpu().T, s=8, color=COLOURS[1], zorder=3)
+        axis.scatter(*drawable(paths[-1]).T, s=8, color=COLOURS[1], zorder=3)
         axis.set(title=title, xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], aspect="equal")
         axis.title.set_fontsize(9)
     show(figure, description)
 
 
+@checked(values=a_matrix, description=words, xlabel=text, ylabel=text, height=inches)
 def show_heatmap(values, description, xlabel, ylabel, height=2.6):
     """A matrix with values within -1 .. 1 as colours, with a bar that says what they mean."""
     figure, axis = plt.subplots(figsize=(7, height), layout="constrained")
     picture = axis.imshow(
-        values.detach().cpu().numpy(), aspect="auto", cmap="cividis", interpolation="nearest", vmin=-1, vmax=1
+        drawable(values).numpy(), aspect="auto", cmap="cividis", interpolation="nearest", vmin=-1, vmax=1
     )
     figure.colorbar(picture)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     show(figure, description)
 
 
+@checked(images=pictures, columns=integer(1))
 def tile(images, columns):
     """Images side by side, with a margin of 2 pixels: (N, C, h, w) within -1 .. 1 -> (H, W, C) within 0 .. 1."""
     N, C, h, w = images.shape
@@ -167,12 +321,14 @@ def tile(images, columns):
     return sheet
 
 
+@checked(path=a_path, images=pictures, columns=integer(1), zoom=integer(1, 64))
 def save_grid(path, images, columns=8, zoom=2):
     """Write images, (N, C, h, w) within -1 .. 1, as one PNG file, each pixel `zoom` pixels wide."""
     sheet = tile(images, columns).repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
     plt.imsave(path, sheet.expand(-1, -1, 3).numpy())
 
 
+@checked(rows=each(list, a_part), description=words)
 def show_unet(rows, description):
     """The U of a UNet, from the rows of `shapes_through`: a box for each part, with dashed lines for the skips."""
     sizes = sorted({shape[1] for _, _, shape in rows}, reverse=True)
@@ -207,6 +363,12 @@ def show_unet(rows, description):
     show(figure, description)
 
 
+@checked(
+    pictures=pictures,
+    levels=one_for_each_image(integer(0)),
+    names=one_for_each_image(text),
+    description=words,
+)
 def show_process(pictures, levels, names, description):
     """The forward process above and the reverse process below a row of pictures that runs from x_0 to x_T.
 

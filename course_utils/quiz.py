@@ -14,6 +14,8 @@ from pathlib import Path
 import ipywidgets
 from IPython.display import HTML, display
 
+from course_utils._checks import a_path, checked, short, words
+
 QUIZZES = Path(__file__).parent / "quizzes"
 LETTERS = "ABCD"
 
@@ -31,6 +33,7 @@ class Question:
     choices: tuple[Choice, ...]
 
 
+@checked(name=words)
 def show_quiz(name):
     """Show the quiz of a notebook.
 
@@ -38,6 +41,7 @@ def show_quiz(name):
         name: of the notebook, as in "01_forward_process".
 
     Raises:
+        TypeError: name is not text.
         ValueError: there is no quiz of that name, or its file is malformed.
     """
     questions = load_quiz(name)
@@ -48,16 +52,27 @@ def show_quiz(name):
 # From the file to questions
 
 
+@checked(name=words)
 def load_quiz(name):
     """The questions of a notebook's quiz: a list of Question. Errors as in `show_quiz`."""
     names = sorted(path.stem for path in QUIZZES.glob("*.toml"))
     if name not in names:
-        raise ValueError(f"There is no quiz named {name!r}. There are: {', '.join(names)}.")
+        raise ValueError(f"There is no quiz named {short(name)}: name must be one of {', '.join(names)}.")
     return read_quiz(QUIZZES / f"{name}.toml")
 
 
+@checked(path=a_path)
 def read_quiz(path):
-    """The questions in a file: a list of Question. Raises ValueError, which says where the file is malformed."""
+    """The questions in a file: a list of Question.
+
+    Raises:
+        TypeError: path is not a path.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is malformed; it says where.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no quiz at {path}.")
     try:
         quiz = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not TOML, or not UTF-8

@@ -5,24 +5,31 @@ and walks down a list of levels. An exact denoiser known in closed form, clippin
 """
 
 import contextlib
+import math
 from collections import deque
 from itertools import pairwise
 
 import torch
 
 from course_utils._checks import (
+    MOST,
+    a_device,
     a_schedule,
     batch,
     checked,
     cpu_generator,
     describe,
+    flag,
     function,
-    instance,
+    given,
     integer,
+    integer_tensor,
     is_int,
     like,
     number,
+    one_or_more,
     optional,
+    short,
     timestep,
 )
 from course_utils.forward import add_noise, posterior
@@ -101,7 +108,12 @@ def labels_beside(x_t, labels):
     return labels.to(x_t.device)
 
 
-@checked(schedule=a_schedule, model=function, labels=optional(instance(torch.Tensor)))
+def some_labels(name, value, arguments):
+    integer_tensor(name, value)
+    one_or_more(name, value)
+
+
+@checked(schedule=a_schedule, model=function, labels=optional(some_labels), clip=flag)
 def denoiser(model, schedule, labels=None, clip=True):
     """The denoiser that a noise-predicting network makes: denoise(x_t, t) -> x_0_hat.
 
@@ -115,9 +127,11 @@ def denoiser(model, schedule, labels=None, clip=True):
 
     Raises:
         TypeError: a wrong type.
+        ValueError: labels of another shape. `denoise` raises the same two, and a ValueError where t is outside 1 .. T.
     """
     modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []  # once: at every step it would cost
 
+    @checked(x_t=batch, t=given(level_t, schedule=schedule))
     @torch.no_grad()
     def denoise(x_t, t):
         inputs = [x_t, torch.full((len(x_t),), t, device=x_t.device)]
@@ -207,10 +221,13 @@ def ddim_step(x_t, x_0_hat, t, s, schedule, eta=0.0, generator=None):
     return x_s if eta == 0 else x_s + sigma * randn_like(x_t, generator)
 
 
-def whole_levels(name, levels):
-    """The levels as a list of ints; TypeError unless that is what they are."""
-    if not isinstance(levels, (list, tuple, range)) or not all(is_int(level) for level in levels):
+def whole_levels(name, levels, T):
+    """The levels as a list of ints; TypeError unless that is what they are. Of an endless range only T + 1 are seen."""
+    most = T + 1
+    if not isinstance(levels, (list, tuple, range)) or not all(is_int(level) for level in levels[:most]):
         raise TypeError(f"{name} must be a list of whole numbers, but is {describe(levels)}.")
+    if levels[most:]:
+        raise ValueError(f"{name} must name at most T + 1 = {most} levels, but is {describe(levels)}.")
     if not levels:
         raise ValueError(f"{name} must name at least one level, but is empty.")
     return list(levels)
@@ -218,7 +235,8 @@ def whole_levels(name, levels):
 
 def rising(name, value, arguments):
     """Levels that rise within 1 .. T."""
-    levels, T = whole_levels(name, value), arguments["schedule"].T
+    T = arguments["schedule"].T
+    levels = whole_levels(name, value, T)
     if levels[0] == 0:
         raise ValueError(f"{name} must start at 1 or above: at level 0 there is no noise to read.")
     if levels[0] < 0 or levels[-1] > T or any(t >= s for t, s in pairwise(levels)):
@@ -227,9 +245,10 @@ def rising(name, value, arguments):
 
 def falling(name, value, arguments):
     """Levels that fall from T or below and end at 0."""
-    levels, T = whole_levels(name, value), arguments["schedule"].T
+    T = arguments["schedule"].T
+    levels = whole_levels(name, value, T)
     if arguments["num_steps"] is not None:
-        raise ValueError(f"{name} and num_steps were both passed. Pass one of them.")
+        raise ValueError(f"{name}, {describe(value)}, and num_steps were both passed. Pass one of them.")
     if levels[-1] != 0 or levels[0] > T or len(levels) < 2 or any(t <= s for t, s in pairwise(levels)):
         raise ValueError(f"{name} must fall from {T} or below and end at 0, but is {levels}.")
 
@@ -243,6 +262,8 @@ def a_shape(name, value, arguments):
         raise TypeError(f"{name} must be a tuple of whole numbers, as in (16, 1, 28, 28), but is {describe(value)}.")
     if not value or min(value) < 1:
         raise ValueError(f"{name} must be (B, ...) with every side at least 1, but is {tuple(value)}.")
+    if math.prod(value) > MOST:
+        raise ValueError(f"{name} must ask for at most {MOST} values, but is {short(value)}. Sample in several calls.")
 
 
 def start(name, value, arguments):
@@ -274,6 +295,7 @@ def spaced_levels(schedule, num_steps):
     levels=optional(falling),
     x_T=optional(start),
     generator=optional(cpu_generator),
+    device=optional(a_device),
 )
 @torch.no_grad()
 def sample_steps(
@@ -306,7 +328,8 @@ def sample_steps(
 
     Raises:
         TypeError: a wrong type.
-        ValueError: levels, steps or shapes that do not fit. Both are raised at the call, not at the first step.
+        ValueError: levels, steps or shapes that do not fit, or a device that is not there. Both are raised at the
+            call, not at the first step.
     """
     x = torch.randn(shape, generator=generator) if x_T is None else x_T
     x = x if device is None else x.to(device)

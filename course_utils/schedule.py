@@ -11,14 +11,17 @@ from functools import cached_property
 import torch
 import torch.nn.functional as F
 
-from course_utils._checks import checked, describe, integer, number, timestep
+from course_utils._checks import batch, checked, describe, floating, integer, number, timestep, with_values
+
+LONGEST = 1_000_000  # steps; the tables of more would only fill the memory
+LEAST = torch.finfo(torch.float64).tiny  # of alpha_bar, whose root is divided by; below it float64 loses digits
 
 
 def check_beta(name, value, arguments):
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        raise TypeError(f"{name} must be a floating-point tensor, but is {describe(value)}.")
+    floating(name, value)
     if value.ndim != 1 or len(value) < 2:
         raise ValueError(f"{name} must have shape (T + 1,) with T at least 1, but is {describe(value)}.")
+    with_values(name, value)
     if value[0] != 0:
         raise ValueError(
             f"{name}[0] must be 0, because index 0 means clean, but is {value[0].item():g}. "
@@ -27,6 +30,15 @@ def check_beta(name, value, arguments):
     if not ((value[1:] > 0) & (value[1:] < 1)).all():
         low, high = value[1:].min().item(), value[1:].max().item()
         raise ValueError(f"{name}[1:] must lie strictly between 0 and 1, but runs from {low:g} to {high:g}.")
+    alpha_bar = (1 - value.double()).cumprod(dim=0)
+    if alpha_bar[1] == 1:
+        raise ValueError(f"{name}[1] must be larger: 1 - {value[1].item():g} is 1, so step 1 would add no noise.")
+    if alpha_bar[-1] < LEAST:
+        t = int((alpha_bar < LEAST).nonzero()[0])
+        raise ValueError(
+            f"{name} must leave at least {LEAST:g} of the variance, but is {describe(value)}, which leaves less from "
+            f"t = {t} on. Take smaller betas, or fewer steps."
+        )
 
 
 def with_checked_beta(schedule_class):
@@ -57,7 +69,8 @@ class NoiseSchedule:
 
     Raises:
         TypeError: beta is not a floating-point tensor.
-        ValueError: beta is not one-dimensional, does not start with 0, or leaves the open interval (0, 1) after that.
+        ValueError: beta is not one-dimensional, does not start with 0, leaves the open interval (0, 1) after that, or
+            is so small or so large that alpha_bar rounds to 1 at t = 1, or to 0 (below 1e-307) at T.
     """
 
     beta: torch.Tensor
@@ -79,7 +92,28 @@ class NoiseSchedule:
         return self.alpha_bar / (1 - self.alpha_bar)
 
 
-@checked(t=timestep("x", low=0, high=lambda arguments: len(arguments["values"]) - 1))
+def a_table(name, value, arguments):
+    floating(name, value)
+    if value.ndim != 1 or len(value) == 0:
+        raise ValueError(f"{name} must have shape (T + 1,), an entry for each timestep, but is {describe(value)}.")
+
+
+def a_table_for_x(name, value, arguments):
+    """A table on the CPU, or where x is."""
+    a_table(name, value, arguments)
+    on_cpu_or_beside_x(name, value, arguments)
+
+
+def on_cpu_or_beside_x(name, value, arguments):
+    if value.device.type != "cpu" and value.device != arguments["x"].device:
+        raise ValueError(f"{name} must be on the CPU, but is {describe(value)}. Use .cpu().")
+
+
+def last(arguments):
+    return len(arguments["values"]) - 1
+
+
+@checked(x=batch, values=a_table_for_x, t=timestep("x", low=0, high=last))
 def at(values, t, x):
     """values[t], in x's dtype, on x's device, and shaped to broadcast against x.
 
@@ -94,23 +128,55 @@ def at(values, t, x):
         (B, 1, ...), or (1, 1, ...) where t is an int; as many dimensions as x has.
 
     Raises:
-        TypeError: t is not a whole number or an integer tensor.
-        ValueError: t leaves the table, does not have one entry for each item of x, or is on another device.
+        TypeError: t is not a whole number or an integer tensor, or values or x is not a floating-point tensor.
+        ValueError: t leaves the table, does not have one entry for each item of x, or is on another device; values
+            has not one dimension; x is an empty batch.
     """
     coefficient = values.to(x.dtype).to(x.device)[t]
     return coefficient.reshape(-1, *[1] * (x.ndim - 1))
 
 
+@checked(values=a_table, t=timestep(None, low=0, high=last))
 def pick(values, t):
-    """values[t], still in float64, for coefficients that need the tables at two levels before they are cast."""
+    """values[t], still in float64, for coefficients that need the tables at two levels before they are cast.
+
+    Args:
+        values: (T + 1,) float64, on the CPU: a table with one entry for each timestep.
+        t: an int, or an integer tensor of shape (B,), within 0 .. T.
+
+    Raises:
+        TypeError: values is not a floating-point tensor, or t not a whole number or an integer tensor.
+        ValueError: t leaves the table, or is not of shape (B,).
+    """
     if isinstance(t, torch.Tensor):
         t = t.cpu() if t.device.type == "mps" else t  # mps has no float64
         values = values.to(t.device)
     return values[t]
 
 
+def one_for_each(name, value, arguments):
+    """A number, or a number for each item of x."""
+    floating(name, value)
+    if value.shape not in ((), arguments["x"].shape[:1]):
+        raise ValueError(
+            f"{name} must have shape (), or (B,) = ({len(arguments['x'])},), one for each item of x, "
+            f"but is {describe(value)}."
+        )
+    on_cpu_or_beside_x(name, value, arguments)
+
+
+@checked(x=batch, coefficient=one_for_each)
 def cast(coefficient, x):
-    """A coefficient from `pick` in x's dtype, on x's device, and shaped to broadcast against x, as `at` does it."""
+    """A coefficient from `pick` in x's dtype, on x's device, and shaped to broadcast against x, as `at` does it.
+
+    Args:
+        coefficient: () or (B,), floating point.
+        x: (B, ...) any floating dtype, on any device.
+
+    Raises:
+        TypeError: one of the two is not a floating-point tensor.
+        ValueError: coefficient is of another shape, or x an empty batch.
+    """
     return coefficient.to(x.dtype).to(x.device).reshape(-1, *[1] * (x.ndim - 1))
 
 
@@ -120,7 +186,7 @@ def not_below_beta_1(name, value, arguments):
         raise ValueError(f"{name} must not be below beta_1 = {arguments['beta_1']}, but is {value}. Swap the two.")
 
 
-@checked(T=integer(1), beta_1=number(0, 1, open_ends=True), beta_T=not_below_beta_1)
+@checked(T=integer(1, LONGEST), beta_1=number(0, 1, open_ends=True), beta_T=not_below_beta_1)
 def linear_schedule(T=1000, beta_1=1e-4, beta_T=0.02):
     """beta grows by the same amount at every step, from beta_1 to beta_T (DDPM, arXiv 2006.11239, section 4).
 
@@ -128,25 +194,26 @@ def linear_schedule(T=1000, beta_1=1e-4, beta_T=0.02):
 
     Raises:
         TypeError: T is not a whole number, or an end point is not a number.
-        ValueError: T is below 1, an end point is not strictly between 0 and 1, or beta falls.
+        ValueError: T is outside 1 .. 1,000,000, an end point is not strictly between 0 and 1, beta falls, or the betas
+            are too small or too large for a NoiseSchedule.
     """
     beta = torch.linspace(beta_1, beta_T, T, dtype=torch.float64)
     return NoiseSchedule(F.pad(beta, (1, 0)))  # beta[0] = 0
 
 
-@checked(T=integer(1), s=number(0, 1))
+@checked(T=integer(1, LONGEST), s=number(0, 1))
 def cosine_schedule(T=1000, s=0.008):
     """alpha_bar follows a squared cosine from 1 to 0 (Nichol and Dhariwal, arXiv 2102.09672, eq. 17).
 
     beta is cut off at 0.999, as in the paper, so that the last steps do not destroy everything at once.
 
     Args:
-        T: the number of steps.
+        T: the number of steps, 1 .. 1,000,000.
         s: a small shift, 0 .. 1, that keeps the first steps from being too small to matter.
 
     Raises:
         TypeError: T is not a whole number, or s not a number.
-        ValueError: T is below 1, or s outside 0 .. 1.
+        ValueError: T is outside 1 .. 1,000,000, or s outside 0 .. 1.
     """
     t = torch.arange(T + 1, dtype=torch.float64)
     f = torch.cos((t / T + s) / (1 + s) * math.pi / 2) ** 2

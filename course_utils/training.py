@@ -13,7 +13,7 @@ import statistics
 import threading
 import time
 import uuid
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import torch
@@ -23,12 +23,14 @@ from safetensors.torch import save_file
 
 from course_utils._checks import (
     a_data_set,
+    a_path,
     a_schedule,
     batch,
     beside,
     checked,
     describe,
     function,
+    in_range,
     instance,
     integer,
     integer_tensor,
@@ -44,6 +46,7 @@ from course_utils.forward import add_noise
 from course_utils.unet import UNet
 
 SAVE_EVERY = 500  # steps between two checkpoints
+A_YEAR = 365 * 24 * 60  # minutes
 
 
 def a_batch_of_t(name, value, arguments):
@@ -69,7 +72,7 @@ def diffusion_loss(model, x_0, t, noise, schedule):
         The mean squared error, a tensor without dimensions, with its gradient. A prediction of no noise costs 1.
 
     Raises:
-        TypeError: a wrong type, or dtypes that differ.
+        TypeError: a wrong type, or dtypes that differ; also where the network's answer is no tensor.
         ValueError: shapes or devices that differ, an empty batch, or t outside 1 .. T; also where the network's answer
             has not the shape of the noise.
     """
@@ -77,6 +80,12 @@ def diffusion_loss(model, x_0, t, noise, schedule):
     return F.mse_loss(same_shape(model(x_t, t), noise), noise)
 
 
+def an_answer(name, value, arguments):
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name}, which the model returned, must be a tensor, but is {describe(value)}.")
+
+
+@checked(noise_hat=an_answer)
 def same_shape(noise_hat, noise):
     """noise_hat, unless its shape is not that of the noise, which the mean squared error would broadcast."""
     if noise_hat.shape != noise.shape:
@@ -87,8 +96,13 @@ def same_shape(noise_hat, noise):
     return noise_hat
 
 
+@checked(model=function)
 def bfloat16_loss(model, x_0, t, noise, schedule):
-    """`diffusion_loss`, the network computed in bfloat16 (see `device.bfloat16`): `train(..., loss=bfloat16_loss)`."""
+    """`diffusion_loss`, the network computed in bfloat16 (see `device.bfloat16`): `train(..., loss=bfloat16_loss)`.
+
+    Raises:
+        TypeError, ValueError: as `diffusion_loss`.
+    """
     return diffusion_loss(bfloat16(model), x_0, t, noise, schedule)
 
 
@@ -104,12 +118,33 @@ def generator_of(other):
     return rule
 
 
+def trainable(name, value, arguments):
+    """A function; of a module, some weight must be free to change."""
+    function(name, value, arguments)
+    if isinstance(value, torch.nn.Module) and not any(weight.requires_grad for weight in value.parameters()):
+        raise ValueError(
+            f"{name} must have weights to train, but has none, or all are frozen, as those of an EMA's model are. "
+            "Pass the model itself, or call its requires_grad_()."
+        )
+
+
+def one_label_each(other):
+    """(B,) integers, one for each item of the argument `other`."""
+
+    def rule(name, value, arguments):
+        integer_tensor(name, value)
+        beside(name, value, other, arguments[other])
+
+    return rule
+
+
 @checked(
     schedule=a_schedule,
-    model=function,
+    model=trainable,
     x_0=batch,
     optimizer=instance(torch.optim.Optimizer, "an"),
     generator=optional(generator_of("x_0")),
+    labels=optional(one_label_each("x_0")),
     loss=function,
 )
 def training_step(model, x_0, schedule, optimizer, generator=None, labels=None, loss=diffusion_loss):
@@ -156,6 +191,19 @@ def with_labels(model, labels):
     return model if labels is None else lambda x_t, t: model(x_t, t, labels)
 
 
+def same_weights(name, value, arguments):
+    """A module with the weights and buffers of the EMA's own, by shape and device."""
+    module(name, value, arguments)
+    if places_of(value) != places_of(arguments["self"].model):
+        raise ValueError(
+            f"{name} must be the model that was averaged so far, but its weights have other shapes or places."
+        )
+
+
+def places_of(model):
+    return [(tensor.shape, tensor.device) for tensor in chain(model.parameters(), model.buffers())]
+
+
 class EMA:
     """An average of a model's weights over its last steps; it samples better than the latest weights do.
 
@@ -177,10 +225,13 @@ class EMA:
         self.decay = decay
         self.updates = 0
 
-    @checked(model=module)
+    @checked(model=same_weights)
     @torch.no_grad()
     def update(self, model):
-        """Move the average towards the model's present weights; buffers are copied."""
+        """Move the average towards the model's present weights; buffers are copied.
+
+        Raises TypeError where it is no module, ValueError where its weights are others than the average's.
+        """
         decay = min(self.decay, (self.updates + 1) / (self.updates + 10))
         for average, weight in zip(self.model.parameters(), model.parameters(), strict=True):
             average.lerp_(weight, 1 - decay)
@@ -195,24 +246,33 @@ def an_ema(name, value, arguments):
         raise TypeError(f"{name} must be an EMA, as EMA(model) makes one, but is {describe(value)}.")
 
 
+def a_step(name, value, arguments):
+    integer(1, arguments["steps"])(name, value, arguments)
+
+
+@checked(steps=integer(1), step=a_step, lr=number(0, math.inf, open_ends=True))
 def learning_rate(step, steps, lr):
-    """The rate of step 1 .. steps: a short rise, then lr, then a straight fall over the last 40 % of the steps."""
+    """The rate of step 1 .. steps: a short rise, then lr, then a straight fall over the last 40 % of the steps.
+
+    Raises TypeError or ValueError for a step or steps that are no whole numbers within these bounds, or lr not above 0.
+    """
     rise = step / min(100, 0.1 * steps)
     fall = (steps + 1 - step) / (0.4 * steps)
     return lr * min(rise, 1, fall)
 
 
 def labels_of_images(name, value, arguments):
-    integer_tensor(name, value)
-    beside(name, value, "images", arguments["images"])
+    """One label for each image; within the classes of a UNet, which an accelerator would not say by itself."""
+    one_label_each("images")(name, value, arguments)
+    num_classes = arguments["model"].config["num_classes"] if isinstance(arguments["model"], UNet) else None
+    if num_classes is not None:
+        in_range(name, int(value.min()), int(value.max()), 0, num_classes)
 
 
 def model_beside_images(name, value, arguments):
     module(name, value, arguments)
-    weight, images = next(value.parameters(), None), arguments["images"]
-    if weight is None:
-        raise ValueError(f"{name} must have weights to train, but has none.")
-    device = weight.device
+    trainable(name, value, arguments)
+    device, images = next(value.parameters()).device, arguments["images"]
     if device != images.device:
         raise ValueError(f"{name} must be where the images are, on {images.device}, but is on {device}. Use .to().")
 
@@ -229,6 +289,7 @@ def model_beside_images(name, value, arguments):
     lr=number(0, math.inf, open_ends=True),
     ema=optional(an_ema),
     callback=optional(function),
+    checkpoint=optional(a_path),
 )
 def train(
     model,
@@ -356,12 +417,20 @@ def stop_button():
         signal.signal(signal.SIGINT, previous)
 
 
-@checked(minutes=number(0, math.inf, open_ends=True), model=module)
+@checked(
+    schedule=a_schedule,
+    minutes=number(0, A_YEAR, open_ends=True),
+    images=a_data_set,
+    model=model_beside_images,
+    batch_size=integer(1),
+    labels=optional(labels_of_images),
+    loss=function,
+)
 def steps_in(minutes, model, images, schedule, *, batch_size=32, labels=None, loss=diffusion_loss):
     """How many steps of `train` fit into so many minutes, here and now: a few are timed, on a copy of the model.
 
     Args:
-        minutes: above 0.
+        minutes: above 0, and less than a year.
         model, images, schedule, batch_size, labels, loss: as for `train`; none of them is changed.
 
     Returns:
@@ -390,8 +459,12 @@ def steps_in(minutes, model, images, schedule, *, batch_size=32, labels=None, lo
     return max(1, int(60 * minutes / seconds))
 
 
+@checked(steps=integer(1))
 def progress_line(steps):
-    """A callback for `train` that keeps one line of text up to date: the step, the mean loss, and the time left."""
+    """A callback for `train` that keeps one line of text up to date: the step, the mean loss, and the time left.
+
+    Raises TypeError or ValueError where steps is not a whole number of at least 1.
+    """
     start, losses, shown = time.perf_counter(), [], 0.0
 
     def callback(step, loss):
@@ -416,11 +489,18 @@ def minutes_and_seconds(seconds):
 # Checkpoints: one safetensors file, which holds tensors and text and can't hold code (a pickle could).
 
 
+def losses(name, value, arguments):
+    if not isinstance(value, (list, tuple)) or not all(isinstance(loss, (int, float)) for loss in value):
+        raise TypeError(f"{name} must be a list of numbers, as train returns it, but is {describe(value)}.")
+
+
 @checked(
+    path=a_path,
     model=module,
     ema=optional(an_ema),
     optimizer=optional(instance(torch.optim.Optimizer, "an")),
     generator=optional(instance(torch.Generator)),
+    history=losses,
 )
 def save_checkpoint(path, model, *, ema=None, optimizer=None, generator=None, history=()):
     """Write a safetensors file with the model and whatever else is passed; at no time is there half a file at `path`.
@@ -433,6 +513,7 @@ def save_checkpoint(path, model, *, ema=None, optimizer=None, generator=None, hi
 
     Raises:
         TypeError: a wrong type.
+        ValueError: the path is empty, or a folder.
         OSError: the file could not be written, say because the disk is full; the one that was there is untouched.
     """
     path = Path(path)
@@ -506,8 +587,9 @@ def remove_old_parts(path):
                 part.unlink()
 
 
+@checked(path=a_path)
 def read_checkpoint(path):
-    """All tensors of a checkpoint, and what else it says of itself."""
+    """All tensors of a checkpoint, and what else it says of itself. Errors as in `load_unet`."""
     if Path(path).is_dir():
         raise ValueError(f"{path} is a folder, but a checkpoint is a file: name one in it.")
     if not Path(path).is_file():
@@ -532,6 +614,7 @@ def part_of(tensors, prefix):
 
 
 @checked(
+    path=a_path,
     model=module,
     ema=optional(an_ema),
     optimizer=optional(instance(torch.optim.Optimizer, "an")),
@@ -609,10 +692,12 @@ def optimizer_state(tensors):
     return state
 
 
+@checked(path=a_path)
 def load_unet(path):
     """The UNet of a checkpoint, built from the configuration in the file, in eval mode: the EMA where there is one.
 
     Raises:
+        TypeError: path is not a path.
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or holds no UNet.
     """

@@ -6,17 +6,31 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course_utils._checks import batch, beside, checked, describe, in_range, integer, integer_tensor, optional
+from course_utils._checks import (
+    FLOATS,
+    batch,
+    beside,
+    checked,
+    describe,
+    in_range,
+    integer,
+    integer_tensor,
+    one_or_more,
+    optional,
+    short,
+)
 
+WHOLE = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
 GROUPS = 8  # of GroupNorm; every number of channels is a multiple of it
 
 
 def times(name, value, arguments):
     """A tensor of shape (B,), integers or floats."""
-    if not isinstance(value, torch.Tensor) or value.dtype == torch.bool:
+    if not isinstance(value, torch.Tensor) or not (value.dtype in WHOLE or value.dtype in FLOATS):
         raise TypeError(f"{name} must be a tensor of shape (B,), integers or floats, but is {describe(value)}.")
-    if value.ndim != 1 or len(value) == 0:
-        raise ValueError(f"{name} must have shape (B,), one timestep for each image, but is {describe(value)}.")
+    one_or_more(name, value)
+    if value.device.type == "cpu" and value.dtype in FLOATS and not value.isfinite().all():
+        raise ValueError(f"{name} must be finite, but holds infinite values or NaN: {short(value.tolist())}.")
 
 
 def times_of(other):
@@ -50,7 +64,7 @@ def timestep_embedding(t, dim):
 
     Raises:
         TypeError: t is not a tensor, or dim not a whole number.
-        ValueError: t is not of shape (B,), or dim is odd or below 2.
+        ValueError: t is not of shape (B,) or not finite, or dim is odd or below 2.
     """
     frequency = 10000 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
     dtype = t.dtype if t.is_floating_point() else torch.float32
@@ -71,6 +85,64 @@ def eights(name, value, arguments):
         raise ValueError(f"{name} must be a multiple of {GROUPS}, the number of GroupNorm's groups, but is {value}.")
 
 
+def more_than_one(name, value, channels, side=1):
+    """GroupNorm has no answer where each of its groups is one number, as at the least resolution of a small UNet."""
+    if channels == GROUPS and value.shape[0] * value.shape[2] * value.shape[3] == side**2:
+        raise ValueError(
+            f"{name} must be larger, because GroupNorm can't normalise a single number, but is {describe(value)}. "
+            "Take more images, larger ones, or more channels."
+        )
+
+
+def beside_weights(name, value, weight):
+    """In the dtype of the weights, unless autocast sees to that, and where they are."""
+    where = value.device.type
+    autocast = torch.amp.is_autocast_available(where) and torch.is_autocast_enabled(where)
+    if value.dtype != weight.dtype and not autocast:
+        raise TypeError(
+            f"{name} must have the dtype of the weights, {weight.dtype}, but is {describe(value)}. "
+            "Convert one of the two: x.float(), say."
+        )
+    if value.device != weight.device:
+        raise ValueError(
+            f"{name} must be where the weights are, on {weight.device}, but is {describe(value)}. Use .to()."
+        )
+
+
+def maps_for(layer, side=1):
+    """(B, C, H, W) as the convolution of that name takes it, with H and W multiples of `side`."""
+
+    def rule(name, value, arguments):
+        weight = getattr(arguments["self"], layer).weight
+        batch(name, value, arguments)
+        if value.ndim != 4 or value.shape[1] != weight.shape[1]:
+            raise ValueError(f"{name} must have shape (B, {weight.shape[1]}, H, W), but is {describe(value)}.")
+        if value.shape[2] % side or value.shape[3] % side:
+            raise ValueError(f"{name} must have an even height and width, but is {describe(value)}. Pad it.")
+        beside_weights(name, value, weight)
+
+    return rule
+
+
+def maps_to_normalise(layer):
+    """`maps_for`, and more than one number for each group of GroupNorm."""
+
+    def rule(name, value, arguments):
+        maps_for(layer)(name, value, arguments)
+        more_than_one(name, value, min(getattr(arguments["self"], layer).weight.shape[:2]))
+
+    return rule
+
+
+def an_embedding(name, value, arguments):
+    """(B, time_dim), one for each item of x: a single one would be broadcast to all of them."""
+    B, time_dim = len(arguments["x"]), arguments["self"].time.in_features
+    batch(name, value, arguments)
+    if value.shape != (B, time_dim):
+        raise ValueError(f"{name} must have shape (B, time_dim) = ({B}, {time_dim}), but is {describe(value)}.")
+    beside_weights(name, value, arguments["self"].time.weight)
+
+
 class ResBlock(nn.Module):
     """Two convolutions around the time's scale and shift, added to what came in.
 
@@ -82,6 +154,10 @@ class ResBlock(nn.Module):
         time_dim: the length of the time's embedding.
 
     Shapes: x (B, in_channels, H, W) and embedding (B, time_dim) -> (B, out_channels, H, W).
+
+    Raises:
+        TypeError: a wrong type or dtype.
+        ValueError: shapes or devices that do not fit together, or channels that are not multiples of 8.
     """
 
     @checked(in_channels=eights, out_channels=eights, time_dim=integer(1))
@@ -94,6 +170,7 @@ class ResBlock(nn.Module):
         self.conv2 = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
+    @checked(x=maps_to_normalise("conv1"), embedding=an_embedding)
     def forward(self, x, embedding):
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.time(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
@@ -115,6 +192,10 @@ class SelfAttention(nn.Module):
         heads: how many independent looks; divides channels.
 
     Shapes: x (B, channels, H, W) -> the same.
+
+    Raises:
+        TypeError: a wrong type or dtype.
+        ValueError: a wrong shape or device, channels that are not a multiple of 8, or heads that do not divide them.
     """
 
     @checked(channels=eights, heads=divides_channels)
@@ -125,6 +206,7 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zeroed(nn.Conv2d(channels, channels, 1))
 
+    @checked(x=maps_to_normalise("qkv"))
     def forward(self, x, embedding=None):
         B, C, H, W = x.shape
         qkv = self.qkv(self.norm(x)).reshape(B, 3, self.heads, C // self.heads, H * W)
@@ -135,23 +217,37 @@ class SelfAttention(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Half the height and the width: (B, C, H, W) -> (B, C, H / 2, W / 2), by a convolution with stride 2."""
+    """Half the height and the width: (B, C, H, W) -> (B, C, H / 2, W / 2), by a convolution with stride 2.
 
+    Raises:
+        TypeError: a wrong type or dtype.
+        ValueError: another shape, an odd height or width, or another device than the weights'.
+    """
+
+    @checked(channels=integer(1))
     def __init__(self, channels):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
+    @checked(x=maps_for("conv", side=2))
     def forward(self, x, embedding=None):
         return self.conv(x)
 
 
 class Upsample(nn.Module):
-    """Twice the height and the width: (B, C, H, W) -> (B, C, 2 H, 2 W), by repeating and a convolution."""
+    """Twice the height and the width: (B, C, H, W) -> (B, C, 2 H, 2 W), by repeating and a convolution.
 
+    Raises:
+        TypeError: a wrong type or dtype.
+        ValueError: another shape, or another device than the weights'.
+    """
+
+    @checked(channels=integer(1))
     def __init__(self, channels):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
+    @checked(x=maps_for("conv"))
     def forward(self, x, embedding=None):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
@@ -196,6 +292,9 @@ def images(name, value, arguments):
             f"{name} must have a height and a width that are multiples of {side}, because this UNet divides them by "
             f"{side} on the way down, but is {describe(value)}. Pad the images, or use fewer multipliers."
         )
+    config = arguments["self"].config
+    more_than_one(name, value, config["base_channels"] * min(config["multipliers"]), side)
+    beside_weights(name, value, arguments["self"].entrance[1].weight)
 
 
 def classes(name, value, arguments):
@@ -210,11 +309,13 @@ def classes(name, value, arguments):
 
 def several(name, value, arguments):
     if not isinstance(value, (tuple, list)):
-        raise TypeError(f"{name} must be a tuple of whole numbers, one for each resolution, but is {value!r}.")
+        raise TypeError(f"{name} must be a tuple of whole numbers, one for each resolution, but is {describe(value)}.")
     if not value:
         raise ValueError(f"{name} must name at least one resolution, as in (1, 2), but is empty.")
     for item in value:
         integer(1)(f"each of {name}", item, arguments)
+    if len(value) > 16:
+        raise ValueError(f"{name} must name at most 16 resolutions, each half the one before, but has {len(value)}.")
 
 
 class UNet(nn.Module):
@@ -293,12 +394,27 @@ class UNet(nn.Module):
         return embedding
 
 
+def package_unet(name, value, arguments):
+    if not isinstance(value, UNet):
+        kind = (
+            f"a {type(value).__name__} of {type(value).__module__}" if isinstance(value, nn.Module) else describe(value)
+        )
+        raise TypeError(
+            f"{name} must be a UNet of course_utils.unet, but is {kind}. "
+            "One that you defined in the notebook has the same parts: pass course_utils.unet.UNet()."
+        )
+
+
+@checked(unet=package_unet)
 def shapes_through(unet, x, t):
     """What a UNet makes of x on its way: a list of (name, kind of part, (C, H, W) of what it puts out), in order.
 
     Args:
-        unet: a UNet.
+        unet: a UNet of this module.
         x, t: as for the UNet.
+
+    Raises:
+        TypeError, ValueError: another kind of network, or as the UNet.
     """
     rows, hooks = [], []
     for name, part in unet.named_modules():

@@ -10,6 +10,7 @@ import copy
 import html
 import io
 import math
+from collections.abc import Iterable
 from functools import partial
 
 import ipywidgets
@@ -23,10 +24,11 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from course_utils import plotting
-from course_utils._checks import a_schedule, batch, checked, describe, function, instance
+from course_utils._checks import a_schedule, checked, describe, function, integer, like, pictures, words
 from course_utils.sampling import ddim_step, sample
 from course_utils.schedule import at, cosine_schedule, linear_schedule
-from course_utils.unet import SelfAttention, UNet, shapes_through
+from course_utils.unet import SelfAttention, package_unet, shapes_through
+from course_utils.unet import images as images_for_unet
 
 
 def live(controls, draw):
@@ -78,19 +80,9 @@ def enlarged(sheet):
 
 def one_picture(name, value, arguments):
     """(1, C, H, W) with C = 1 or 3."""
-    batch(name, value, arguments)
-    if value.ndim != 4 or len(value) != 1 or value.shape[1] not in (1, 3):
-        raise ValueError(f"{name} must have shape (1, 1, H, W) or (1, 3, H, W), but is {describe(value)}.")
-
-
-def pictures(name, value, arguments):
-    """(B, C, H, W) with C = 1 or 3."""
-    batch(name, value, arguments)
-    if value.ndim != 4 or value.shape[1] not in (1, 3):
-        raise ValueError(f"{name} must have shape (B, 1, H, W) or (B, 3, H, W), but is {describe(value)}.")
-
-
-in_words = instance(str)
+    pictures(name, value, arguments)
+    if len(value) != 1:
+        raise ValueError(f"{name} must be one, (1, C, H, W), but is {describe(value)}. Take one: images[:1], say.")
 
 
 def fixed_noise(image):
@@ -117,7 +109,7 @@ def parts_at(x_0, levels, noise, schedule):
 # Notebook 01: the noise slider
 
 
-@checked(image=one_picture, schedule=a_schedule, description=in_words)
+@checked(image=one_picture, schedule=a_schedule, description=words)
 def noise_slider(image, schedule, description):
     """A slider over t: the two parts of x_t and their sum, with noise that stays the same.
 
@@ -162,7 +154,7 @@ LENGTHS = (10, 20, 50, 100, 200, 500, 1000)  # T
 NOISE_AT_T = 0.05  # the course's rule of thumb: less than this of the picture is left at T
 
 
-@checked(image=one_picture, description=in_words)
+@checked(image=one_picture, description=words)
 def schedule_designer(image, description):
     """Kind, beta_1, beta_T and T of a schedule to choose: its alpha_bar, its SNR, and the image at nine levels.
 
@@ -263,16 +255,12 @@ def fill(figure, schedule, image):
 # Notebook 03: the UNet, part by part
 
 
-def package_unet(name, value, arguments):
-    if not isinstance(value, UNet):
-        kind = type(value)
-        raise TypeError(
-            f"{name} must be a UNet of course_utils.unet, but is a {kind.__name__} of {kind.__module__}. "
-            "One that you defined in the notebook has the same parts: pass course_utils.unet.UNet()."
-        )
+def picture_for_unet(name, value, arguments):
+    one_picture(name, value, arguments)
+    images_for_unet(name, value, {"self": arguments["unet"]})
 
 
-@checked(unet=package_unet, image=one_picture, description=in_words)
+@checked(unet=package_unet, image=picture_for_unet, description=words)
 def unet_explorer(unet, image, description):
     """A slider through the parts of a UNet: what each puts out, and which pixels its middle position sees.
 
@@ -371,7 +359,23 @@ def convolutions_only(unet):
 # Notebook 05: a scrubber along a trajectory
 
 
-@checked(description=in_words)
+def a_state(name, value):
+    """What `sample_steps` yields: a level and two batches of pictures of the same shape."""
+    if not isinstance(value, (tuple, list)) or len(value) != 3:
+        raise TypeError(f"{name} must be (s, x_s, x_0_hat), but is {describe(value)}.")
+    s, x, x_0_hat = value
+    integer(0)(f"the s of {name}", s, {})
+    pictures(f"the x_s of {name}", x, {})
+    like("x_s")(f"the x_0_hat of {name}", x_0_hat, {"x_s": x})
+
+
+def some_states(name, value, arguments):
+    """Looked into only where that uses nothing up."""
+    if isinstance(value, (str, bytes, dict, torch.Tensor)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be what sample_steps yields, or a list of it, but is {describe(value)}.")
+
+
+@checked(states=some_states, description=words)
 def trajectory_scrubber(states, description):
     """A slider along the steps of a sampler: the images x_t on the left, the predictions x_0_hat on the right.
 
@@ -387,9 +391,8 @@ def trajectory_scrubber(states, description):
     states = list(states)
     if not states:
         raise ValueError("states must hold at least one step, as sample_steps yields them, but is empty.")
-    for _, x, x_0_hat in states:
-        pictures("each x_s of states", x, {})
-        pictures("each x_0_hat of states", x_0_hat, {})
+    for i, state in enumerate(states):
+        a_state(f"states[{i}]", state)
     seen = [states[i] for i in torch.linspace(0, len(states) - 1, min(9, len(states))).round().int().tolist()]
     plotting.show_rows(
         {"x_t": torch.cat([x[:1] for _, x, _ in seen]), "x_0_hat": torch.cat([x_0_hat[:1] for _, _, x_0_hat in seen])},
@@ -427,7 +430,14 @@ NUM_STEPS = (5, 10, 20, 50)
 ETAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-@checked(denoise=function, x_T=pictures, schedule=a_schedule, description=in_words)
+def at_least_50_levels(name, value, arguments):
+    a_schedule(name, value, arguments)
+    most = NUM_STEPS[-1]
+    if value.T < most:
+        raise ValueError(f"{name} must have at least {most} levels, for num_steps = {most}, but has T = {value.T}.")
+
+
+@checked(denoise=function, x_T=pictures, schedule=at_least_50_levels, description=words)
 def steps_and_eta(denoise, x_T, schedule, description):
     """Sliders for the number of steps and for eta: the pictures that DDIM makes from the one noise x_T.
 

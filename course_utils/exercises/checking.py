@@ -20,6 +20,7 @@ from difflib import get_close_matches
 import numpy
 import torch
 
+from course_utils._checks import short
 from course_utils.data import DATA
 from course_utils.exercises import forward, sampling, schedule, training, unet
 from course_utils.exercises.comparing import Raised, difference, in_words, named, where
@@ -43,11 +44,14 @@ def check(name, attempt):
     Returns:
         The attempt where it is right, and otherwise the finished version. Nothing is raised.
     """
-    if name not in EXERCISES:
+    if not known(name):
         print(unknown(name))
         return attempt
     exercise = EXERCISES[name]
-    verdict = judge(exercise, attempt)
+    try:
+        verdict = judge(exercise, attempt)
+    except Exception as error:  # what it returns is so odd that it can't even be compared
+        verdict = Verdict(WRONG, f"What it returns can't be compared: {type(error).__name__}: {error}")
     keep(name, verdict)
     goes_on = "The notebook goes on with the finished version."
     if verdict.status == RIGHT:
@@ -62,7 +66,7 @@ def check(name, attempt):
 
 def hint(name):
     """Print the next hint for an exercise, from a nudge to nearly all of it."""
-    if name not in EXERCISES:
+    if not known(name):
         return print(unknown(name))
     hints = EXERCISES[name].hints
     number = hints_shown[name] = min(hints_shown.get(name, 0) + 1, len(hints))
@@ -73,11 +77,16 @@ def hint(name):
 
 def solution(name):
     """Print the finished version of an exercise."""
-    print(source(EXERCISES[name].finished) if name in EXERCISES else unknown(name))
+    print(source(EXERCISES[name].finished) if known(name) else unknown(name))
+
+
+def known(name):
+    return isinstance(name, str) and name in EXERCISES
 
 
 def unknown(name):
-    near = get_close_matches(str(name), EXERCISES, n=1, cutoff=0)[0]
+    name = name[:80] if isinstance(name, str) else short(name)
+    near = get_close_matches(name, EXERCISES, n=1, cutoff=0)[0]
     return f'There is no exercise "{name}". Did you mean "{near}"? progress() lists them all.'
 
 
@@ -119,7 +128,7 @@ def judge(exercise, attempt):
     if attempt is None or attempt is Ellipsis or is_stub(attempt):
         return Verdict(NOT_ATTEMPTED)
     if not callable(attempt):
-        return Verdict(WRONG, f"Pass the function itself, not what it returns: this is {attempt!r:.80}.")
+        return Verdict(WRONG, f"Pass the function itself, not what it returns: this is {short(attempt)}.")
     found, changed = observations(exercise, attempt)
     if all(value is None or value is Ellipsis for value in found):
         return Verdict(NOT_ATTEMPTED, "It returns None: if you wrote something already, a `return` is missing. ")
@@ -158,7 +167,7 @@ def observations(exercise, attempt):
         with random_state_kept(), warnings.catch_warnings(action="ignore"):
             try:
                 found.append(exercise.observe(attempt, case))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 found.append(Raised(error))
         for name, value in before.items():
             if difference(arguments[name], value, 0) is not None:
@@ -245,6 +254,10 @@ def keep(name, verdict):
 def read_progress():
     try:
         kept = json.loads(PROGRESS.read_text())
-        return {name: entry for name, entry in kept.items() if {"tries", "right"} <= set(entry)}
-    except (OSError, ValueError, AttributeError, TypeError):
+        return {name: entry for name, entry in kept.items() if is_entry(entry)}
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}  # there is none yet, or it is damaged: not worth stopping a lesson for
+
+
+def is_entry(entry):
+    return isinstance(entry, dict) and {"tries", "right"} <= entry.keys() and isinstance(entry["tries"], int)
