@@ -59,6 +59,7 @@ notebooks: .venv/installed
 stress: .venv/installed
 	rm -rf build/stress && mkdir -p build/stress
 	$(BIN)/python tests/killed_runs.py build/stress 100
+	STRESS=1 $(BIN)/python -m pytest tests/test_properties.py
 
 # A good hour on two cores that do nothing else. It goes on where it was stopped.
 bench: .venv/installed

@@ -138,7 +138,9 @@ def check_mixture(weights, means, covariances):
             f"{tuple(weights.shape)}, {tuple(means.shape)}, {tuple(covariances.shape)}."
         )
     if not (weights > 0).all() or (weights.sum() - 1).abs() > 1e-6:
-        raise ValueError(f"GaussianMixture: weights must be above 0 and add up to 1, but are {short(weights.tolist())}.")
+        raise ValueError(
+            f"GaussianMixture: weights must be above 0 and add up to 1, but are {short(weights.tolist())}."
+        )
     if not torch.allclose(covariances, covariances.mT) or not (torch.linalg.eigvalsh(covariances) > 0).all():
         raise ValueError(
             "GaussianMixture: all covariances must be symmetric and positive definite, but one of them is not: "

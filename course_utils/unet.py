@@ -94,11 +94,13 @@ def more_than_one(name, value, channels, side=1):
         )
 
 
+def autocasts(device_type):
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+
+
 def beside_weights(name, value, weight):
     """In the dtype of the weights, unless autocast sees to that, and where they are."""
-    where = value.device.type
-    autocast = torch.amp.is_autocast_available(where) and torch.is_autocast_enabled(where)
-    if value.dtype != weight.dtype and not autocast:
+    if value.dtype != weight.dtype and not autocasts(value.device.type):
         raise TypeError(
             f"{name} must have the dtype of the weights, {weight.dtype}, but is {describe(value)}. "
             "Convert one of the two: x.float(), say."

@@ -432,9 +432,10 @@ ETAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def at_least_50_levels(name, value, arguments):
     a_schedule(name, value, arguments)
-    most = NUM_STEPS[-1]
-    if value.T < most:
-        raise ValueError(f"{name} must have at least {most} levels, for num_steps = {most}, but has T = {value.T}.")
+    if max(NUM_STEPS) > value.T:
+        raise ValueError(
+            f"{name} must have at least {max(NUM_STEPS)} levels, the most num_steps, but has T = {value.T}."
+        )
 
 
 @checked(denoise=function, x_T=pictures, schedule=at_least_50_levels, description=words)

@@ -208,9 +208,9 @@ MODULES += ["widgets", "quiz", "doctor", "exercises.checking"]
 LEFT_OUT = {  # {why: {module: names}}
     "a part of one of the others, which has checked what goes into it": {
         "schedule": "with_checked_beta last",
-        "unet": "UNet.embed beside_weights more_than_one",
-        "training": "new_generator stop_button minutes_and_seconds digest write_whole part_of check_same_shapes places_of "
-        "check_same_optimizer optimizer_state save_or_say no_memory_for sync_folder remove_old_parts",
+        "unet": "UNet.embed autocasts beside_weights more_than_one",
+        "training": "new_generator stop_button minutes_and_seconds digest write_whole part_of check_same_shapes "
+        "places_of check_same_optimizer optimizer_state save_or_say no_memory_for sync_folder remove_old_parts",
         "sampling": "evaluating labels_beside whole_levels",
         "mixture": "to check_mixture",
         "data": "unpacked raw whole md5 caches first_writable unpack",
@@ -223,6 +223,7 @@ LEFT_OUT = {  # {why: {module: names}}
         "quiz": "as_question as_choice check_fields some_text some_tables true_or_false require one_line as_text "
         "question_as_text text_class marked_up verdict quiz_box question_box",
         "doctor": "ok slow problem declared installed_version release place memory_in_bytes restore run_nms difference "
+        "in_one_line device_type "
         "answers shipped_network inputs bfloat16_rounding step_seconds examine impersonal report requirements_of",
         "exercises.checking": "known unknown source is_check lines_of judge is_stub observations random_state_kept "
         "same diagnosis in_general in_tries keep read_progress is_entry",
@@ -243,7 +244,7 @@ LEFT_OUT = {  # {why: {module: names}}
         "exercises.checking": "progress",
     },
     "a learner calls it without arguments; tests pass what a check is to measure": {
-        "doctor": "check_up main " + " ".join(check.__name__ for check in doctor.CHECKS.values()),
+        "doctor": "check_up check_in main " + " ".join(check.__name__ for check in doctor.CHECKS.values()),
     },
     "never raises, whatever it is given: see the exercises below": {"exercises.checking": "check hint solution"},
 }
@@ -425,6 +426,7 @@ def test_check_takes_any_attempt(name, progress_kept, capsys):
         assert len(said) < 3000
 
     explore(body, 4)
+    assert checking.check(name, stop) is finished
 
 
 entries = st.one_of(

@@ -250,7 +250,7 @@ def test_saved_notebook_keeps_the_text_and_live_one_hides_it(tmp_path):
 
 
 def test_unknown_name_lists_the_names():
-    for unknown in ("07_guidance", "01", "../quizzes/01_forward_process", None):
+    for unknown in ("07_guidance", "01", "../quizzes/01_forward_process"):
         with pytest.raises(ValueError, match="There is no quiz named") as caught:
             quiz.show_quiz(unknown)
         assert all(name in str(caught.value) for name in NAMES)

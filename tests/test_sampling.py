@@ -564,9 +564,7 @@ def test_denoiser_gives_the_network_many_images_in_parts_each_with_its_label(sch
     assert torch.equal(x_0_hat, predict_x_0(x_t, 300, x_t + labels[:, None], schedule))
 
 
-@pytest.mark.parametrize(
-    "labels", [torch.zeros(3), torch.zeros(5), torch.zeros(4, 1), torch.zeros(()), torch.zeros(300)]
-)
+@pytest.mark.parametrize("labels", [torch.zeros(3), torch.zeros(5), torch.zeros(300)])
 def test_denoiser_wants_a_label_for_each_image(schedule, labels):
     denoise = denoiser(lambda x_t, t, labels: x_t, schedule, labels.long())
     with pytest.raises(ValueError, match=r"labels must have shape \(B,\) = \(4,\)"):
@@ -688,7 +686,7 @@ def test_ddim_step_refuses_eta(eta, error):
         (dict(levels=[10, 5, 0, -1]), ValueError, "levels must"),
         (dict(levels=[10.0, 0.0]), TypeError, "levels must"),
         (dict(levels=5), TypeError, "levels must"),
-        (dict(levels=[10, 0], num_steps=1), ValueError, "levels and num_steps"),
+        (dict(levels=[10, 0], num_steps=1), ValueError, "levels, .* and num_steps were both passed"),
         (dict(x_T=torch.zeros(3, 2)), ValueError, "x_T must"),
         (dict(x_T=torch.zeros(2, 3, dtype=torch.long)), TypeError, "x_T must"),
         (dict(generator=0), TypeError, "generator must"),
