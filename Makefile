@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root) # JupyterLab wants to be told that root means it
 
-.PHONY: lab test test-browser test-colab test-environment check stress notebooks bench links doctor check-in slides test-slides
+.PHONY: lab test check test-browser test-colab test-environment stress notebooks bench links doctor
+.PHONY: check-in slides test-slides site test-site
 
 lab: .venv/installed
 	$(BIN)/python scripts/copy_notebooks.py
@@ -66,6 +67,16 @@ bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/bench.py
 
+# To build/site/index.html. Needs no network once it is installed. Always afresh: a second build would not warn again.
+site: .venv/site
+	rm -rf build/site build/doctrees build/jupyter_execute docs/reference
+	$(BIN)/python -m sphinx -W --keep-going --quiet -c docs -d build/doctrees . build/site
+
+# Every page in a Chromium, without a network. The screenshots, in runs/site/, are for looking at. About five minutes.
+test-site: site
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	$(BIN)/python -m pytest tests/site_browser.py
+
 # The repository's address, from pyproject.toml to where it is needed. For a fork: `make links REPO=owner/name`.
 links: .venv/installed
 	$(BIN)/python scripts/stamp_links.py $(REPO)
@@ -84,3 +95,7 @@ build/colab/installed:
 	$(PYTHON) -m venv build/colab
 	build/colab/bin/python -m pip install torch torchvision matplotlib 'ipywidgets<8' tqdm safetensors ipykernel
 	touch build/colab/installed
+
+.venv/site: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[site]'
+	touch .venv/site

@@ -41,8 +41,7 @@ def fashion_mnist(train=True, root=DATA):
         TypeError: train is not True or False, or root not a path.
         FileNotFoundError: a data file, or the folder, is missing.
         ValueError: a data file is damaged.
-        OSError: there is no folder that can be written to.
-        Each says what is wrong where, and what to do.
+        OSError: there is no folder that can be written to. Like the others it says where, and what to do.
     """
     from torchvision.datasets import FashionMNIST  # slow to import, and most of the package does without it
 

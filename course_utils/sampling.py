@@ -31,6 +31,7 @@ from course_utils._checks import (
     optional,
     short,
     timestep,
+    with_values,
 )
 from course_utils.forward import add_noise, posterior
 from course_utils.schedule import at
@@ -273,6 +274,8 @@ def start(name, value, arguments):
         raise ValueError(
             f"{name} must have the shape asked for, {tuple(arguments['shape'])}, but is {describe(value)}."
         )
+    if arguments["device"] is not None and torch.device(arguments["device"]).type != "meta":
+        with_values(name, value)  # which go there
 
 
 @checked(schedule=a_schedule, num_steps=steps_within_T)
@@ -293,9 +296,9 @@ def spaced_levels(schedule, num_steps):
     step=function,
     num_steps=optional(steps_within_T),
     levels=optional(falling),
+    device=optional(a_device),
     x_T=optional(start),
     generator=optional(cpu_generator),
-    device=optional(a_device),
 )
 @torch.no_grad()
 def sample_steps(

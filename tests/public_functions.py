@@ -1038,6 +1038,7 @@ def walks(draw):
     schedule, shape = draw(schedules()), tuple(draw(st.lists(sizes, min_size=1, max_size=4)))
     how = draw(st.sampled_from(["num_steps", "levels"]))
     levels = draw(st.sets(st.integers(0, schedule.T), max_size=4)) | {0, schedule.T}
+    x_T = draw(st.one_of(st.none(), batches(shape)))
     return dict(
         denoise=shrink,
         shape=draw(st.sampled_from([shape, list(shape), torch.Size(shape)])),
@@ -1045,9 +1046,9 @@ def walks(draw):
         step=draw(st.sampled_from([sampling.ddpm_step, sampling.ddim_step])),
         num_steps=draw(st.integers(1, min(schedule.T, 5))) if how == "num_steps" else None,
         levels=sorted(levels, reverse=True) if how == "levels" else None,
-        x_T=draw(st.one_of(st.none(), batches(shape))),
+        x_T=x_T,
         generator=draw(st.sampled_from([None, torch.Generator().manual_seed(draw(seeds))])),
-        device=draw(st.sampled_from([None, "cpu", torch.device("cpu")])),
+        device=None if is_tensor(x_T) and x_T.is_meta else draw(st.sampled_from([None, "cpu", torch.device("cpu")])),
     )
 
 

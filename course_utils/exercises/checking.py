@@ -29,6 +29,7 @@ from course_utils.training import write_whole
 EXERCISES = {
     exercise.name: exercise for module in (forward, schedule, unet, training, sampling) for exercise in module.EXERCISES
 }
+LONGEST = 2000  # characters of what is said of an attempt: some exceptions tell a novel
 PROGRESS = DATA.parent / "my_work" / "progress.json"
 RIGHT, WRONG, NOT_ATTEMPTED = "right", "wrong", "not attempted"
 hints_shown = {}
@@ -60,8 +61,13 @@ def check(name, attempt):
     if verdict.status == NOT_ATTEMPTED:
         print(f"{name}: not attempted yet. {verdict.text}{goes_on}")
     else:
-        print(f'{name}: not right yet. {verdict.text}\n{goes_on} hint("{name}") helps; then run the cell again.')
+        said = at_most(LONGEST, verdict.text)
+        print(f'{name}: not right yet. {said}\n{goes_on} hint("{name}") helps; then run the cell again.')
     return exercise.finished
+
+
+def at_most(length, text):
+    return text if len(text) <= length else text[:length] + " ..."
 
 
 def hint(name):
