@@ -223,8 +223,8 @@ LEFT_OUT = {  # {why: {module: names}}
         "quiz": "as_question as_choice check_fields some_text some_tables true_or_false require one_line as_text "
         "question_as_text text_class marked_up verdict quiz_box question_box",
         "doctor": "ok slow problem declared installed_version release place memory_in_bytes restore run_nms difference "
-        "in_one_line device_type answers shipped_network inputs bfloat16_rounding step_seconds examine impersonal report "
-        "requirements_of",
+        "in_one_line device_type answers shipped_network inputs bfloat16_rounding step_seconds examine impersonal "
+        "report requirements_of",
         "exercises.checking": "known unknown at_most source is_check lines_of judge is_stub observations "
         "random_state_kept same diagnosis in_general in_tries keep read_progress is_entry",
     },
