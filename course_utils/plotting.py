@@ -77,7 +77,7 @@ def a_row(name, value, arguments):
 
 
 def a_line(name, value, arguments):
-    """Numbers: a tensor of shape (N,), a list, or a range."""
+    """Numbers: a tensor of shape (N,), a list, a tuple, or a range."""
     if isinstance(value, torch.Tensor):
         if value.is_complex() or value.dtype == torch.bool:
             raise TypeError(f"{name} must be numbers, but is {describe(value)}.")
@@ -85,7 +85,7 @@ def a_line(name, value, arguments):
             raise ValueError(f"{name} must have shape (N,) with at least one number, but is {describe(value)}.")
         with_values(name, value)
     else:
-        each((list, range), a_number)(name, value, arguments)
+        each((list, tuple, range), a_number)(name, value, arguments)
 
 
 def a_number(name, value, arguments):

@@ -1574,7 +1574,7 @@ CURVE = [
 def curves(draw):
     y = draw(batches(tuple([draw(sizes)]), devices=["cpu"]))
     curve = draw(st.sampled_from([y, y.tolist(), (range(len(y)), y), range(5), y.clone().requires_grad_()]))
-    panels = {"left": {"a": curve, "b": y}, "right": {"": [0.5, math.nan]}}
+    panels = {"left": {"a": curve, "b": y}, "right": {"": [0.5, math.nan], "pair": ((1, 2), (0.5, 1.5))}}
     return dict(panels=panels, description="words", xlabel="t", height=2.8)
 
 
