@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import pytest
 import torch
@@ -11,6 +12,24 @@ torch.set_num_threads(1)
 
 # They fork, kill, limit and ask for the peak of memory, in ways that Windows does not have.
 collect_ignore = ["test_benchmarks.py", "test_survival.py"] if os.name == "nt" else []
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of a Chromium. Only browser.py, site_browser.py and slides_browser.py want one."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert path, "There is no Chromium: install Debian's with `apt-get install chromium`."
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright  # an extra, which the other tests do without
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(params=[linear_schedule, cosine_schedule], ids=["linear", "cosine"])

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 ROOT = Path(__file__).parent.parent
 SCREENSHOTS = ROOT / "runs" / "slides"
@@ -44,20 +44,6 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slides")
     runpy.run_path(str(ROOT / "scripts" / "make_slides.py"))["main"](folder)
     return folder
-
-
-def chromium():
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert path, "There is no Chromium: install Debian's with `apt-get install chromium`."
-    return path
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -157,16 +143,16 @@ def pages_in(pdf):
     return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
-def pdf_of(path, tmp_path):
+def pdf_of(path, chromium, tmp_path):
     """What somebody gets who prints the page to a file."""
     result = tmp_path / f"{path.stem}.pdf"
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", "--virtual-time-budget=20000"]
-    command = [chromium(), *options, f"--user-data-dir={tmp_path}/profile", f"--print-to-pdf={result}", path.as_uri()]
+    command = [chromium, *options, f"--user-data-dir={tmp_path}/profile", f"--print-to-pdf={result}", path.as_uri()]
     subprocess.run(command, check=True, capture_output=True, timeout=120, env=os.environ)
     return result.read_bytes()
 
 
-def test_the_handout_has_two_pages(folder, page, tmp_path):
+def test_the_handout_has_two_pages(folder, page, chromium, tmp_path):
     opened(page, folder / "handout.html")
     assert bare(page) == []
     assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
@@ -178,13 +164,13 @@ def test_the_handout_has_two_pages(folder, page, tmp_path):
         assert over == [0, 0]
         for code in sheet.locator("pre").all():
             assert code.evaluate("code => code.scrollWidth - code.clientWidth") <= 0
-    assert pages_in(pdf_of(folder / "handout.html", tmp_path)) == 2
+    assert pages_in(pdf_of(folder / "handout.html", chromium, tmp_path)) == 2
     shutil.copy(tmp_path / "handout.pdf", SCREENSHOTS)
 
 
-def test_a_printed_deck_has_a_page_for_each_slide(folder, page, tmp_path):
+def test_a_printed_deck_has_a_page_for_each_slide(folder, page, chromium, tmp_path):
     opened(page, folder / "00_start_here.html")
-    assert pages_in(pdf_of(folder / "00_start_here.html", tmp_path)) == page.locator("section").count()
+    assert pages_in(pdf_of(folder / "00_start_here.html", chromium, tmp_path)) == page.locator("section").count()
 
 
 def test_the_index_leads_to_all_pages(folder, page):
