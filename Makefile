@@ -11,32 +11,33 @@ lab: .venv/installed
 	$(BIN)/python scripts/copy_notebooks.py
 	$(BIN)/jupyter lab $(ROOT) --notebook-dir my_work --LabApp.default_url /lab/tree/00_start_here.ipynb
 
+# Two tests at a time, and then two notebooks.
 test: .venv/installed
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env notebooks
 
 # Needs a Chromium or Chrome: Debian's, say, with `apt-get install chromium`.
 test-browser: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
-	$(BIN)/python -m pytest tests/browser.py
+	$(BIN)/python -m pytest tests/pages/jupyterlab.py
 
 # Every notebook alone in an empty folder, in an environment without the course. About ten minutes.
 test-colab: .venv/installed build/colab/installed
-	$(BIN)/python -m pytest tests/colab.py
+	$(BIN)/python -m pytest tests/notebooks/colab.py
 
 # What conda does with environment.yml, as far as pip does it, and `make check` there. About ten minutes.
 test-environment: .venv/installed
 	$(PYTHON) -m venv --clear build/environment
-	$(BIN)/python tests/pip_part.py environment.yml > build/environment/requirements.txt
+	$(BIN)/python scripts/pip_part.py environment.yml > build/environment/requirements.txt
 	build/environment/bin/python -m pip install --quiet --requirement build/environment/requirements.txt
 	$(MAKE) check BIN=build/environment/bin
 
 doctor: .venv/installed
-	$(BIN)/python -m course_utils.doctor
+	$(BIN)/python -m course_utils.classroom.doctor
 
 # One line for the teacher of a workshop: `make check-in NAME="Ada"`.
 check-in: .venv/installed
-	$(BIN)/python -m course_utils.doctor --line "$(NAME)"
+	$(BIN)/python -m course_utils.classroom.doctor --line "$(NAME)"
 
 # To build/slides: a file for each notebook and the hand-out. None of them needs a network.
 slides: .venv/slides
@@ -45,12 +46,12 @@ slides: .venv/slides
 # Every slide in a Chromium: it fits, and nothing is fetched. The screenshots, in runs/slides/, are for looking at.
 test-slides: slides
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
-	$(BIN)/python -m pytest tests/slides_browser.py
+	$(BIN)/python -m pytest tests/pages/slides.py
 
 check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 notebooks: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
@@ -59,8 +60,8 @@ notebooks: .venv/installed
 # Trains, and is killed a hundred times on the way.
 stress: .venv/installed
 	rm -rf build/stress && mkdir -p build/stress
-	$(BIN)/python tests/killed_runs.py build/stress 100
-	STRESS=1 $(BIN)/python -m pytest tests/test_properties.py
+	$(BIN)/python scripts/killed_runs.py build/stress 100
+	STRESS=1 $(BIN)/python -m pytest tests/mathematics/test_properties.py
 
 # A good hour on two cores that do nothing else. It goes on where it was stopped.
 bench: .venv/installed
@@ -75,7 +76,7 @@ site: .venv/site
 # Every page in a Chromium, without a network. The screenshots, in runs/site/, are for looking at. About five minutes.
 test-site: site
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
-	$(BIN)/python -m pytest tests/site_browser.py
+	$(BIN)/python -m pytest tests/pages/site.py
 
 # The repository's address, from pyproject.toml to where it is needed. For a fork: `make links REPO=owner/name`.
 links: .venv/installed

@@ -1,18 +1,19 @@
 """How much memory training and sampling take at their peak, each in a process of its own (bench.py adds the peak).
 
-On a CPU it is the process's largest resident size, with Python and torch in it, which alone take what the first row
-says. On a GPU it is, besides, the most that torch held there.
+On a CPU it is the process's largest resident size. That includes Python and torch, and the first row says how much they
+take by themselves. On a GPU there is, besides, the most that torch held there.
 """
 
 from functools import partial
 
 import torch
 
+from course_utils.checkpoints import load_unet
 from course_utils.data import DATA, fashion_mnist
 from course_utils.device import best_device
 from course_utils.sampling import ddim_step, denoiser, sample
 from course_utils.schedule import cosine_schedule
-from course_utils.training import EMA, load_unet, train
+from course_utils.training import EMA, train
 from course_utils.unet import UNet
 
 
@@ -23,8 +24,8 @@ def importing(folder):
 def training(folder, batch_size, **sizes):
     """Five steps of notebook 04's network, all images in memory."""
     device, (images, labels) = best_device(), fashion_mnist()
-    model = UNet(num_classes=10, **sizes).to(device, memory_format=torch.channels_last)
-    options = dict(steps=5, batch_size=batch_size, ema=EMA(model), labels=labels.to(device))
+    model = UNet(condition=10, **sizes).to(device, memory_format=torch.channels_last)
+    options = dict(steps=5, batch_size=batch_size, ema=EMA(model), condition=labels.to(device))
     train(model, images.to(device), cosine_schedule(), **options)
     return on_the_accelerator()
 

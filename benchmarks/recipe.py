@@ -10,13 +10,14 @@ from functools import partial
 import torch
 from torch import nn
 
+from course_utils.classroom.plotting import save_grid
 from course_utils.data import CLASSES, fashion_mnist, scale
 from course_utils.device import best_device
 from course_utils.evaluation import class_probabilities, quality
-from course_utils.plotting import save_grid
+from course_utils.predictions import NOISE, V
 from course_utils.sampling import ddim_step, denoiser, sample
-from course_utils.schedule import at, cosine_schedule, linear_schedule
-from course_utils.training import EMA, steps_in, train, training_step
+from course_utils.schedule import cosine_schedule, linear_schedule
+from course_utils.training import EMA, diffusion_loss, steps_in, train, training_step
 from course_utils.unet import UNet
 
 IMAGES, STEPS = 300, 50
@@ -64,24 +65,12 @@ class Plain(nn.Module):
 
 
 class PredictsV(Plain):
-    """The same, predicting v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0 (arXiv 2202.00512), read as noise."""
-
-    alpha_bar = cosine_schedule().alpha_bar
-
-    def forward(self, x, t):
-        alpha_bar = self.alpha_bar
-        return at((1 - alpha_bar).sqrt(), t, x) * x + at(alpha_bar.sqrt(), t, x) * super().forward(x, t)
-
-
-def v_loss(model, x_0, t, noise, schedule):
-    """The squared error of v, which is that of the noise divided by alpha_bar."""
-    x_t = at(schedule.alpha_bar.sqrt(), t, x_0) * x_0 + at((1 - schedule.alpha_bar).sqrt(), t, x_0) * noise
-    return ((model(x_t, t) - noise).square() / at(schedule.alpha_bar, t, x_0)).mean()
+    """The same, whose answer is taken for v."""
 
 
 def by_course(model, images, schedule, seconds, **options):
     """The course's own training; returns the averaged model and the number of steps."""
-    given = {name: value for name, value in options.items() if name in ("batch_size", "labels", "loss")}
+    given = {name: value for name, value in options.items() if name in ("batch_size", "condition", "loss")}
     steps, ema = steps_in(seconds / 60, model, images, schedule, **given), EMA(model)
     train(model, images, schedule, steps=steps, ema=ema, **options)
     return ema.model, steps
@@ -92,20 +81,25 @@ def plainly(model, images, schedule, seconds, batch_size, lr):
     optimizer, steps, start = torch.optim.Adam(model.parameters(), lr=lr), 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         x_0 = scale(images[torch.randint(len(images), (batch_size,), device=images.device)])
-        training_step(model, x_0, schedule, optimizer)
+        training_step(model, x_0, schedule, optimizer).item()  # which waits for an accelerator
         steps += 1
     return model.eval(), steps
 
 
 PLAIN = partial(plainly, batch_size=128, lr=1e-3)
-LABELLED = partial(UNet, num_classes=len(CLASSES))
+LABELLED = partial(UNet, condition=len(CLASSES))
 RUNS = {  # name: network, schedule, how it is trained, seconds
     "course, 60 s": (LABELLED, cosine_schedule, by_course, 60),
     "course, 150 s": (LABELLED, cosine_schedule, by_course, 150),
     "course, 300 s": (LABELLED, cosine_schedule, by_course, 300),
     "course without labels": (UNet, cosine_schedule, by_course, 150),
     "prototype, predicting noise": (Plain, cosine_schedule, by_course, 150),
-    "prototype, predicting v": (PredictsV, cosine_schedule, partial(by_course, loss=v_loss), 150),
+    "prototype, predicting v": (
+        PredictsV,
+        cosine_schedule,
+        partial(by_course, loss=partial(diffusion_loss, predicts=V)),
+        150,
+    ),
     "diffusers UNet2DModel, own configuration": (Diffusers, linear_schedule, PLAIN, 150),
     "diffusers UNet2DModel, our recipe": (Diffusers, cosine_schedule, partial(by_course, lr=1e-3), 150),
     "denoising-diffusion-pytorch Unet, own configuration": (annotated, linear_schedule, PLAIN, 150),
@@ -123,10 +117,10 @@ def measure(folder, name):
     if fit is not PLAIN:
         model = model.to(memory_format=torch.channels_last)
     start = time.perf_counter()
-    model, steps = fit(model, images, schedule, seconds, **(dict(labels=labels) if build is LABELLED else {}))
+    model, steps = fit(model, images, schedule, seconds, **(dict(condition=labels) if build is LABELLED else {}))
     trained = time.perf_counter() - start
     start = time.perf_counter()
-    samples = draw(model, schedule, device, told=build is LABELLED)
+    samples = draw(model, schedule, device, build is LABELLED, V if build is PredictsV else NOISE)
     drawn = time.perf_counter() - start
     save_grid(folder / picture(name), samples[:16], columns=16)
     row = dict(parameters=sum(weight.numel() for weight in model.parameters()), steps=steps, seconds=trained)
@@ -137,9 +131,9 @@ def picture(name):
     return f"recipe_{list(RUNS).index(name)}.png"
 
 
-def draw(model, schedule, device, told):
+def draw(model, schedule, device, told, predicts):
     generator, labels = torch.Generator().manual_seed(0), torch.arange(IMAGES) % len(CLASSES)
-    denoise = denoiser(model, schedule, labels if told else None)
+    denoise = denoiser(model, schedule, labels if told else None, predicts)
     return sample(denoise, (IMAGES, 1, 28, 28), schedule, ddim_step, STEPS, generator=generator, device=device).cpu()
 
 

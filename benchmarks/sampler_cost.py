@@ -1,4 +1,4 @@
-"""What a sampler costs beside the network calls that it makes, and beside diffusers' schedulers driving that network.
+"""What a sampler costs on top of its network calls, next to diffusers' schedulers driving the same network.
 
 The network keeps the time of its own calls, so a loop is compared with exactly the calls that it made: a machine that
 is busy for a while slows both. Every round runs all the loops in turn, in another order each time; the median over
@@ -12,10 +12,10 @@ from functools import partial
 
 import torch
 
+from course_utils.checkpoints import load_unet
 from course_utils.data import DATA
 from course_utils.sampling import ddim_step, ddpm_step, denoiser, sample
 from course_utils.schedule import cosine_schedule
-from course_utils.training import load_unet
 
 STEPS, ROUNDS, SHAPE = 50, 9, (16, 1, 28, 28)
 FEW, MANY = 10, 250  # steps between which the peak of memory must not grow

@@ -5,12 +5,12 @@ from functools import partial
 
 import torch
 
+from course_utils.checkpoints import load_unet
 from course_utils.data import DATA
 from course_utils.device import best_device
 from course_utils.evaluation import quality
 from course_utils.sampling import ddim_step, ddpm_step, denoiser, sample
 from course_utils.schedule import cosine_schedule
-from course_utils.training import load_unet
 
 IMAGES = 300
 SAMPLERS = {

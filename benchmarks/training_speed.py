@@ -48,8 +48,9 @@ class Training:
 
     def step(self):
         chosen = torch.randint(len(self.images), (self.batch_size,), device=self.device)
-        training_step(self.model, scale(self.images[chosen]), self.schedule, self.optimizer, loss=self.loss)
+        value = training_step(self.model, scale(self.images[chosen]), self.schedule, self.optimizer, loss=self.loss)
         self.ema.update(self.model)
+        value.item()  # waits for an accelerator
 
     def gflop(self):
         """Of the network alone, for one image's forward and backward pass, in units of 10^9 operations."""

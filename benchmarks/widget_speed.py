@@ -14,11 +14,11 @@ from pathlib import Path
 import ipywidgets
 import torch
 
-from course_utils import widgets
+from course_utils.checkpoints import load_unet
+from course_utils.classroom import widgets
 from course_utils.data import DATA, fashion_mnist, scale
 from course_utils.sampling import ddim_step, denoiser, sample_steps
 from course_utils.schedule import cosine_schedule, linear_schedule
-from course_utils.training import load_unet
 from machine import machine
 
 GOAL_MS = 200

@@ -8,8 +8,10 @@ import tempfile
 from pathlib import Path
 
 from filelock import FileLock
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
-from course_utils._checks import a_path, batch, checked, describe, flag, is_uint8
+from course_utils.annotations import Batch, Bytes, WrongArgument, advice, checked, describe
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -23,25 +25,13 @@ FILES = {
 }
 
 
-@checked(train=flag, root=a_path)
 def fashion_mnist(train=True, root=DATA):
     """Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv 1708.07747), 60,000 training or 10,000 test images.
 
     The first call unpacks the files in `root`, or, where that folder can't be written to, in the user's cache folder.
 
-    Args:
-        train: the training images, or else the test images.
-        root: the folder that holds FashionMNIST/raw.
-
-    Returns:
-        images: (N, 1, 28, 28) uint8, 0 .. 255.
-        labels: (N,) int64; CLASSES has their names.
-
-    Raises:
-        TypeError: train is not True or False, or root not a path.
-        FileNotFoundError: a data file, or the folder, is missing.
-        ValueError: a data file is damaged.
-        OSError: there is no folder that can be written to. Like the others it says where, and what to do.
+    Gives images, (N, 1, 28, 28) uint8, and labels, (N,) int64; CLASSES has their names. A file that is missing or
+    damaged is named, with what to do.
     """
     from torchvision.datasets import FashionMNIST  # slow to import, and most of the package does without it
 
@@ -49,46 +39,28 @@ def fashion_mnist(train=True, root=DATA):
     return dataset.data[:, None], dataset.targets
 
 
-def uint8(name, value, arguments):
-    if not is_uint8(value):
-        raise TypeError(f"{name} must be a uint8 tensor, 0 .. 255, but is {describe(value)}. Was it scaled already?")
-    if value.numel() == 0:
-        raise ValueError(f"{name} must hold at least one image, but is {describe(value)}.")
-
-
-def numbers(name, value, arguments):
-    """A batch without NaN, which would be a level of grey like any other once it is uint8."""
-    batch(name, value, arguments)
-    if value.device.type == "cpu" and value.isnan().any():
-        raise ValueError(f"{name} must be numbers, but {int(value.isnan().sum())} of {value.numel()} are NaN.")
-
-
-@checked(images=uint8)
-def scale(images):
-    """From uint8, 0 .. 255, to float32, -1 .. 1, the range that diffusion models work in.
-
-    Args:
-        images: (B, ...) uint8.
-
-    Raises:
-        TypeError: the images are not uint8, and so perhaps scaled already.
-        ValueError: there are none.
-    """
+@checked
+def scale(images: Bytes) -> Batch:
+    """From uint8, 0 .. 255, to float32, -1 .. 1, the range that diffusion models work in."""
     return images.float() / 127.5 - 1
 
 
-@checked(images=numbers)
-def unscale(images):
-    """From floating point, -1 .. 1, back to uint8, 0 .. 255, rounded; values outside are clipped.
-
-    Args:
-        images: (B, ...) floating point.
-
-    Raises:
-        TypeError: the images are not floating point.
-        ValueError: there are none, or some values are NaN (looked for on the CPU only).
-    """
+def unscale(images: Batch) -> Bytes:
+    """From floating point, -1 .. 1, back to uint8, 0 .. 255, rounded; values outside are clipped."""
     return ((images + 1) * 127.5).round().clamp(0, 255).byte()
+
+
+def check_images(name, images):
+    """Refuse what is no set of images (N, C, H, W), uint8 or floating point within -1 .. 1, and say what it is."""
+    if not isinstance(images, Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]) or images.numel() == 0:
+        must, do = "be images (N, C, H, W), at least one, uint8 or floating point", advice(images)
+        raise WrongArgument(f"{name} must {must}, but is {describe(images)}. {do}")
+    low, high = images.aminmax()
+    if images.is_floating_point() and not (low >= -1 and high <= 1 and (low < 0 or low == high)):
+        if low != low:
+            raise WrongArgument(f"{name} must be numbers, but {images.isnan().sum()} of {images.numel()} are NaN.")
+        found, do = f"run from {low:g} to {high:g}", "2 * images - 1" if high <= 1 else "images / 127.5 - 1"
+        raise WrongArgument(f"{name} must be uint8, or floating point scaled to -1 .. 1, but {found}. {do} may do.")
 
 
 def unpacked(root):

@@ -1,8 +1,8 @@
 """Where to compute, and how precisely."""
 
-import torch
+from collections.abc import Callable
 
-from course_utils._checks import batch, checked, describe, function
+import torch
 
 
 def best_device():
@@ -14,31 +14,13 @@ def best_device():
     return torch.device("cpu")
 
 
-def batch_where_autocast_is(name, value, arguments):
-    batch(name, value, arguments)
-    if not torch.amp.is_autocast_available(value.device.type):
-        raise ValueError(f"{name} must be on a device with autocast, such as cpu or cuda, but is {describe(value)}.")
+def bfloat16(model: Callable):
+    """model(x, t, ...), computed in bfloat16 where that is safe (torch.autocast); the answer has x's dtype again.
 
-
-@checked(model=function)
-def bfloat16(model):
-    """The model, computed in bfloat16 where that is safe (torch.autocast); what it returns has x's dtype again.
-
-    Some machines are faster so; `python -m course_utils.doctor` measures whether this one is. Weights, loss
-    and optimizer stay in float32.
-
-    Args:
-        model: model(x, t, ...) -> a tensor. Put a network into eval mode yourself before you sample.
-
-    Returns:
-        A function of the same arguments.
-
-    Raises:
-        TypeError: model is not a function, or later x not a floating-point tensor.
-        ValueError: x is an empty batch, or on a device for which torch has no autocast.
+    Some machines are faster so; `python -m course_utils.classroom.doctor` measures whether this one is. Weights, loss
+    and optimizer stay in float32. Put a network into eval mode yourself before you sample.
     """
 
-    @checked(x=batch_where_autocast_is)
     def rounded(x, *conditions):
         with torch.autocast(x.device.type, torch.bfloat16):
             return model(x, *conditions).to(x.dtype)

@@ -1,213 +1,117 @@
-"""The noise schedule: how much noise each of the T steps adds (notebook 02).
+"""How much picture and how much noise there is at each level: Gaussian paths and noise schedules (notebook 02).
 
-Timesteps are the paper's, t = 1 .. T, and index 0 means clean: every table has T + 1 entries, and entry 0 is what
-leaves an image alone (beta 0, alpha 1, alpha_bar 1). `diffusers` counts from 0: its index is t - 1.
+A path has two tables, and x_t = signal_rate[t] * x_0 + noise_rate[t] * noise. Levels are t = 0 .. T; index 0 means
+clean, so the tables have T + 1 entries and start at 1 and 0. `diffusers` counts from 0: its index is t - 1.
 """
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
-from course_utils._checks import batch, checked, describe, floating, integer, number, timestep, with_values
-
-LONGEST = 1_000_000  # steps; the tables of more would only fill the memory
-
-
-def check_beta(name, value, arguments):
-    floating(name, value)
-    if value.ndim != 1 or len(value) < 2:
-        raise ValueError(f"{name} must have shape (T + 1,) with T at least 1, but is {describe(value)}.")
-    with_values(name, value)
-    if value[0] != 0:
-        raise ValueError(
-            f"{name}[0] must be 0, because index 0 means clean, but is {value[0].item():g}. "
-            "Put a 0 in front of beta_1 .. beta_T."
-        )
-    if not ((value[1:] > 0) & (value[1:] < 1)).all():
-        low, high = value[1:].min().item(), value[1:].max().item()
-        raise ValueError(f"{name}[1:] must lie strictly between 0 and 1, but runs from {low:g} to {high:g}.")
-    if 1 - value[1].double() == 1:
-        raise ValueError(f"{name}[1] must be larger: 1 - {value[1].item():g} is 1, so step 1 would add no noise.")
+from course_utils.annotations import Batch, Betas, Count, Levels, Path, Share, checked
 
 
-def with_checked_beta(schedule_class):
-    """Let the class check its beta, and keep a float64 copy of it on the CPU."""
-    init = schedule_class.__init__
-
-    def keep(self, beta):
-        init(self, beta.detach().to("cpu", torch.float64, copy=True))
-
-    keep.__qualname__ = schedule_class.__name__  # what the messages start with
-    schedule_class.__init__ = checked(beta=check_beta)(keep)
-    return schedule_class
-
-
-@with_checked_beta
+@checked
 @dataclass(frozen=True, eq=False)
-class NoiseSchedule:
-    """The tables of a noise schedule, each of shape (T + 1,), float64, on the CPU (DDPM, arXiv 2006.11239, section 2).
+class GaussianPath:
+    """Any way from a picture to noise. Both tables are float64, on the CPU, of shape (T + 1,).
 
-    Args:
-        beta: (T + 1,) floating point; beta[0] = 0, and 0 < beta[t] < 1, the variance of the noise that step t adds.
-
-    Attributes:
-        T: the number of steps.
-        alpha: 1 - beta, the share of the variance that step t keeps.
-        alpha_bar: the running product of alpha, the share of the image's variance left at t; falls from 1.
-        snr: alpha_bar / (1 - alpha_bar), the signal-to-noise ratio; infinite at t = 0.
-
-    Raises:
-        TypeError: beta is not a floating-point tensor.
-        ValueError: beta is not one-dimensional, does not start with 0, leaves the open interval (0, 1) after that, or
-            starts so small that alpha_bar rounds to 1 at t = 1.
+    snr is (signal_rate / noise_rate)^2, the signal-to-noise ratio: infinite at 0, where there is no noise.
     """
 
-    beta: torch.Tensor
+    signal_rate: Float[Tensor, " T_plus_1"]
+    noise_rate: Float[Tensor, " T_plus_1"]
 
-    @cached_property
+    @property
     def T(self):
-        return len(self.beta) - 1
+        return len(self.signal_rate) - 1
 
-    @cached_property
-    def alpha(self):
-        return 1 - self.beta
-
-    @cached_property
-    def alpha_bar(self):
-        return self.alpha.cumprod(dim=0)
-
-    @cached_property
+    @property
     def snr(self):
-        return self.alpha_bar / (1 - self.alpha_bar)
+        return (self.signal_rate / self.noise_rate) ** 2
+
+    @property
+    def log_snr(self):
+        return self.snr.log()
 
 
-def a_table(name, value, arguments):
-    floating(name, value)
-    if value.ndim != 1 or len(value) == 0:
-        raise ValueError(f"{name} must have shape (T + 1,), an entry for each timestep, but is {describe(value)}.")
+@checked
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule(GaussianPath):
+    """A path that keeps a variance of 1 (DDPM, arXiv 2006.11239, section 2), from the variance that each step adds.
 
-
-def a_table_for_x(name, value, arguments):
-    """A table on the CPU, or where x is."""
-    a_table(name, value, arguments)
-    on_cpu_or_beside_x(name, value, arguments)
-
-
-def on_cpu_or_beside_x(name, value, arguments):
-    if value.device.type != "cpu" and value.device != arguments["x"].device:
-        raise ValueError(f"{name} must be on the CPU, but is {describe(value)}. Use .cpu().")
-
-
-def last(arguments):
-    return len(arguments["values"]) - 1
-
-
-@checked(x=batch, values=a_table_for_x, t=timestep("x", low=0, high=last))
-def at(values, t, x):
-    """values[t], in x's dtype, on x's device, and shaped to broadcast against x.
-
-    Work out `values` in float64 first, as in `at((1 - schedule.alpha_bar).sqrt(), t, x_0)`: the cast comes last.
-
-    Args:
-        values: (T + 1,) float64, on the CPU: a table with one entry for each timestep.
-        t: an int, or an integer tensor of shape (B,) on x's device, within 0 .. T.
-        x: (B, ...) any floating dtype, on any device.
-
-    Returns:
-        (B, 1, ...), or (1, 1, ...) where t is an int; as many dimensions as x has.
-
-    Raises:
-        TypeError: t is not a whole number or an integer tensor, or values or x is not a floating-point tensor.
-        ValueError: t leaves the table, does not have one entry for each item of x, or is on another device; values
-            has not one dimension; x is an empty batch.
+    alpha_t = 1 - beta_t, and alpha_bar_t is the product of alpha_1 .. alpha_t; then signal_rate = sqrt(alpha_bar) and
+    noise_rate = sqrt(1 - alpha_bar). beta has T + 1 entries: beta_0 = 0, and 0 < beta_t < 1.
     """
-    coefficient = values.to(x.dtype).to(x.device)[t]
-    return coefficient.reshape(-1, *[1] * (x.ndim - 1))
+
+    def __init__(self, beta: Betas):
+        beta = beta.detach().to("cpu", torch.float64, copy=True)
+        alpha = 1 - beta
+        alpha_bar = alpha.cumprod(dim=0)
+        super().__init__(signal_rate=alpha_bar.sqrt(), noise_rate=(1 - alpha_bar).sqrt())
+        vars(self).update(beta=beta, alpha=alpha, alpha_bar=alpha_bar)  # frozen: no assignments
 
 
-@checked(values=a_table, t=timestep(None, low=0, high=last))
-def pick(values, t):
-    """values[t], still in float64, for coefficients that need the tables at two levels before they are cast.
-
-    Args:
-        values: (T + 1,) float64, on the CPU: a table with one entry for each timestep.
-        t: an int, or an integer tensor of shape (B,), within 0 .. T.
-
-    Raises:
-        TypeError: values is not a floating-point tensor, or t not a whole number or an integer tensor.
-        ValueError: t leaves the table, or is not of shape (B,).
-    """
-    if isinstance(t, torch.Tensor):
-        t = t.cpu() if t.device.type == "mps" else t  # mps has no float64
-        values = values.to(t.device)
-    return values[t]
-
-
-def one_for_each(name, value, arguments):
-    """A number, or a number for each item of x."""
-    floating(name, value)
-    if value.shape not in ((), arguments["x"].shape[:1]):
-        raise ValueError(
-            f"{name} must have shape (), or (B,) = ({len(arguments['x'])},), one for each item of x, "
-            f"but is {describe(value)}."
-        )
-    on_cpu_or_beside_x(name, value, arguments)
-
-
-@checked(x=batch, coefficient=one_for_each)
-def cast(coefficient, x):
-    """A coefficient from `pick` in x's dtype, on x's device, and shaped to broadcast against x, as `at` does it.
-
-    Args:
-        coefficient: () or (B,), floating point.
-        x: (B, ...) any floating dtype, on any device.
-
-    Raises:
-        TypeError: one of the two is not a floating-point tensor.
-        ValueError: coefficient is of another shape, or x an empty batch.
-    """
-    return coefficient.to(x.dtype).to(x.device).reshape(-1, *[1] * (x.ndim - 1))
-
-
-def not_below_beta_1(name, value, arguments):
-    number(0, 1, open_ends=True)(name, value, arguments)
-    if value < arguments["beta_1"]:
-        raise ValueError(f"{name} must not be below beta_1 = {arguments['beta_1']}, but is {value}. Swap the two.")
-
-
-@checked(T=integer(1, LONGEST), beta_1=number(0, 1, open_ends=True), beta_T=not_below_beta_1)
-def linear_schedule(T=1000, beta_1=1e-4, beta_T=0.02):
+@checked
+def linear_schedule(T: Count = 1000, beta_1: Share = 1e-4, beta_T: Share = 0.02) -> NoiseSchedule:
     """beta grows by the same amount at every step, from beta_1 to beta_T (DDPM, arXiv 2006.11239, section 4).
 
     The usual end points belong to T = 1000: with fewer steps they leave much of the image at T (notebook 02).
-
-    Raises:
-        TypeError: T is not a whole number, or an end point is not a number.
-        ValueError: T is outside 1 .. 1,000,000, an end point is not strictly between 0 and 1, beta falls, or
-            beta_1 is so small that alpha_bar rounds to 1 at t = 1.
     """
     beta = torch.linspace(beta_1, beta_T, T, dtype=torch.float64)
     return NoiseSchedule(F.pad(beta, (1, 0)))  # beta[0] = 0
 
 
-@checked(T=integer(1, LONGEST), s=number(0, 1))
-def cosine_schedule(T=1000, s=0.008):
-    """alpha_bar follows a squared cosine from 1 to 0 (Nichol and Dhariwal, arXiv 2102.09672, eq. 17).
+@checked
+def cosine_schedule(T: Count = 1000, s: Share = 0.008) -> NoiseSchedule:
+    """alpha_bar_t = f(t) / f(0), f(t) = cos^2((t / T + s) / (1 + s) * pi / 2) (arXiv 2102.09672, eq. 17).
 
-    beta is cut off at 0.999, as in the paper, so that the last steps do not destroy everything at once.
-
-    Args:
-        T: the number of steps, 1 .. 1,000,000.
-        s: a small shift, 0 .. 1, that keeps the first steps from being too small to matter.
-
-    Raises:
-        TypeError: T is not a whole number, or s not a number.
-        ValueError: T is outside 1 .. 1,000,000, or s outside 0 .. 1.
+    beta is cut off at 0.999, as in the paper, so that the last steps do not destroy everything at once. The small
+    shift s keeps the first steps from being too small to matter.
     """
     t = torch.arange(T + 1, dtype=torch.float64)
     f = torch.cos((t / T + s) / (1 + s) * math.pi / 2) ** 2
     beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
     return NoiseSchedule(F.pad(beta, (1, 0)))  # beta[0] = 0
+
+
+@checked
+def straight_path(T: Count = 1000) -> GaussianPath:
+    """x_t = (1 - t / T) x_0 + (t / T) noise, a straight line: flow matching (arXiv 2210.02747, 2209.03003)."""
+    noise_rate = torch.arange(T + 1, dtype=torch.float64) / T
+    return GaussianPath(1 - noise_rate, noise_rate)
+
+
+def at(values: Float[Tensor, " T_plus_1"], t: Levels, x: Batch) -> Tensor:
+    """values[t] in x's dtype, where x is, and in a shape that goes with x: (B, 1, ...), or (1, 1, ...) for an int t."""
+    check_level(t, len(values) - 1)
+    coefficient = values.to(x.dtype).to(x.device)[t]
+    return coefficient.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def check_level(t, T):
+    """Refuse a level outside 0 .. T: with t = -1, Python would take the last entry of a table in silence.
+
+    Levels on an accelerator are not looked at, because that would make it wait.
+    """
+    lowest, highest = t.aminmax() if isinstance(t, Tensor) else (t, t)
+    if (isinstance(t, Integral) or t.device.type == "cpu") and (lowest < 0 or highest > T):
+        where = f"is {lowest}" if lowest == highest else f"runs from {lowest} to {highest}"
+        raise ValueError(f"t must be within 0 .. {T}, but {where}.")
+
+
+def rates(path: Path, t: Levels, x: Batch):
+    """signal_rate[t] and noise_rate[t] as `at` shapes them, but still in float64.
+
+    Coefficients made of two levels need that: they are differences of nearly equal numbers. `.to(x)` comes last.
+    """
+    device = t.device if isinstance(t, Tensor) else "cpu"
+    if device != "cpu" and device.type == "mps":  # which has no float64
+        t, device = t.cpu(), "cpu"
+    exact = torch.empty([1] * x.ndim, dtype=torch.float64, device=device)
+    return at(path.signal_rate, t, exact), at(path.noise_rate, t, exact)

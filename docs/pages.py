@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import struct
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
 
@@ -104,11 +105,13 @@ SECTIONS = re.compile(r"^ *(Args|Returns|Yields|Attributes|Raises):$", flags=re.
 
 
 def leave_out_details(app, what, name, obj, skip, options):
-    """The reference has what a learner meets: what has a full docstring, or is called in a notebook or a script."""
+    """The reference has what a learner meets: what checks its arguments, or is called in a notebook or a program."""
     if skip or what != "module" or not (inspect.isfunction(obj) or inspect.isclass(obj)):
         return None
     called = re.search(rf"(?<!def )(?<![\w.])({obj.__module__.split('.')[-1]}\.)?{name}\(", everything_that_calls())
-    return not (called or SECTIONS.search(inspect.getdoc(obj) or ""))
+    checked = hasattr(obj, "__wrapped__") and not inspect.isgeneratorfunction(inspect.unwrap(obj))
+    a_kind = is_dataclass(obj) and ".classroom." not in obj.__module__
+    return name == "main" or not (called or checked or a_kind or SECTIONS.search(inspect.getdoc(obj) or ""))
 
 
 def take_literally(app, what, name, obj, options, lines):
@@ -128,7 +131,7 @@ def take_literally(app, what, name, obj, options, lines):
 def everything_that_calls():
     notebooks = [json.loads(path.read_text(encoding="utf-8")) for path in ROOT.glob("notebooks/*.ipynb")]
     cells = ["".join(cell["source"]) for notebook in notebooks for cell in notebook["cells"]]
-    scripts = [*ROOT.glob("scripts/*.py"), *ROOT.glob("benchmarks/*.py")]
+    scripts = [path for folder in ("examples", "scripts", "benchmarks") for path in ROOT.glob(f"{folder}/*.py")]
     return "\n".join(cells + [path.read_text(encoding="utf-8") for path in scripts])
 
 

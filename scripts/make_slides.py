@@ -11,7 +11,7 @@ The slides are the cells that have a slide type (in JupyterLab: the gear at the 
     Notes               goes to the teacher's notes of the slide
     Skip, and none      is left out
 
-What is written to be read is too long to be projected, so a cell shows only its essence: of a text its heading, its
+Text that is written to be read is too long for a slide, so a cell shows only its essence: of a text its heading, its
 first paragraph, its displayed formulas, and what begins with "Predict", "Exercise" or "Your turn", each with the list
 that follows it; of code that draws, the figures and a few printed lines; of an exercise, the empty function; of other
 code, all of it (if it is not long) and what it prints. The whole of each text is in the notes.

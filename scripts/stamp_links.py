@@ -23,7 +23,7 @@ BEFORE = rf"https://colab\.research\.google\.com/github/|git clone {GITHUB}|repo
 
 FIRST_CELL = """\
 # The same cell opens every notebook, so that each one runs from a fresh kernel. Where the course is not installed, as
-# in Colab, it fetches the course, into a folder beside the notebook.
+# in Colab, it fetches the course, into a folder beside the notebook, and three small packages, if they are missing.
 import importlib.util
 import os
 import subprocess
@@ -35,13 +35,18 @@ import torch
 if importlib.util.find_spec("course_utils") is None:
     address = "{address}"
     course = Path("..") if Path("../course_utils").is_dir() else Path("diffusion-models-from-scratch")
+    missing = [name for name in ("jaxtyping", "beartype", "wadler_lindig") if importlib.util.find_spec(name) is None]
+    commands = []
     if not course.is_dir():
-        os.environ["GIT_TERMINAL_PROMPT"] = "0"  # rather fail than ask for a password
-        clone = f"git clone --quiet --depth=1 {{address}} {{course}}"
-        cloned = subprocess.run(clone, shell=True, capture_output=True, text=True)
-        if cloned.returncode != 0:
+        commands.append(f"git clone --quiet --depth=1 {{address}} {{course}}")
+    if missing:  # only these: torch and everything else stay as they are
+        commands.append(f'"{{sys.executable}}" -m pip install --quiet --no-deps {{" ".join(missing)}}')
+    for command in commands:
+        silent = os.environ | {{"GIT_TERMINAL_PROMPT": "0"}}  # rather fail than ask for a password
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, env=silent)
+        if done.returncode != 0:
             raise ModuleNotFoundError(
-                f"This kernel has no course_utils, and it could not be fetched from {{address}}: {{cloned.stderr}}"
+                f"This kernel has no course_utils, and it could not be fetched. `{{command}}` says: {{done.stderr}}"
                 "With git and a network, run this cell again. Where the course is installed, open it with `make lab`."
             )
     sys.path.append(str(course.resolve()))

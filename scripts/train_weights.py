@@ -1,6 +1,6 @@
 """Train the course's diffusion model on Fashion-MNIST with course_utils alone, draw 64 samples, and measure it.
 
-    python scripts/train_weights.py --minutes 52 --threads 1
+    python scripts/train_weights.py --steps 20000 --threads 1
 
 It writes the averaged weights, a checkpoint to go on from, a grid of samples, and a card with all figures to
 runs/weights. Interrupt it when you like: the same command goes on where it stopped.
@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 
+from course_utils.checkpoints import load_unet, save_checkpoint
+from course_utils.classroom.plotting import save_grid
 from course_utils.data import CLASSES, fashion_mnist
 from course_utils.device import best_device
 from course_utils.evaluation import quality
-from course_utils.plotting import save_grid
 from course_utils.sampling import ddim_step, denoiser, sample
 from course_utils.schedule import cosine_schedule
-from course_utils.training import EMA, load_unet, progress_line, save_checkpoint, steps_in, train
+from course_utils.training import EMA, progress_line, steps_in, train
 from course_utils.unet import UNet
 
 
@@ -33,16 +34,14 @@ def main():
     device = best_device()
     images, labels = (tensor.to(device) for tensor in fashion_mnist())
     schedule = cosine_schedule()
-    not_told = torch.rand(len(labels), device=device) < 0.1  # so that the network also learns to do without
-    labels = labels.masked_fill(not_told, len(CLASSES))
-    model = UNet(base_channels=arguments.channels, num_classes=len(CLASSES))
+    model = UNet(base_channels=arguments.channels, condition=len(CLASSES))
     model = model.to(device, memory_format=torch.channels_last)
-    options = dict(batch_size=arguments.batch_size, labels=labels)
+    options = dict(batch_size=arguments.batch_size, condition=labels, drop=0.1)
 
     plan = arguments.out / "plan.json"
     if not plan.exists():  # the number of steps is part of the recipe, so a run that goes on must keep it
         arguments.out.mkdir(parents=True, exist_ok=True)
-        steps = steps_in(arguments.minutes, model, images, schedule, **options)
+        steps = arguments.steps or steps_in(arguments.minutes, model, images, schedule, **options)
         plan.write_text(json.dumps({"steps": steps, "minutes": 0}))
     planned = json.loads(plan.read_text())
 
@@ -56,8 +55,10 @@ def main():
     network = load_unet(arguments.out / "unet.safetensors").to(device)
     save_grid(arguments.out / "samples.png", draw(network, schedule, device, 64, eta=1.0, num_steps=100))
     card = describe(arguments, network, planned, history)
-    found = quality(draw(network, schedule, device, arguments.samples, eta=0.0, num_steps=50))
-    card += f"| DDIM, 50 steps | {found.fcd:.2f} | {found.floor:.2f} | {found.precision:.2f} | {found.recall:.2f} |\n"
+    for name, eta in {"DDIM": 0.0, "DDPM (eta = 1)": 1.0}.items():
+        found = quality(draw(network, schedule, device, arguments.samples, eta, num_steps=50))
+        figures = f"{found.fcd:.2f} | {found.floor:.2f} | {found.precision:.2f} | {found.recall:.2f}"
+        card += f"| {name}, 50 steps | {figures} |\n"
     (arguments.out / "card.md").write_text(card)
     print(card)
 
@@ -66,7 +67,7 @@ def draw(network, schedule, device, number, eta, num_steps):
     """Samples, every class in turn, 100 at a time."""
     step, generator, parts = partial(ddim_step, eta=eta), torch.Generator().manual_seed(0), []
     for labels in (torch.arange(number, device=device) % len(CLASSES)).split(100):
-        denoise, shape = denoiser(network, schedule, labels=labels), (len(labels), 1, 28, 28)
+        denoise, shape = denoiser(network, schedule, condition=labels), (len(labels), 1, 28, 28)
         parts.append(sample(denoise, shape, schedule, step, num_steps, generator=generator, device=device).cpu())
     return torch.cat(parts)
 
@@ -77,7 +78,7 @@ def describe(arguments, network, planned, history):
     settings = f"Adam, learning rate at most {arguments.lr:g}, EMA 0.999, float32, seed {arguments.seed}"
     return f"""| | |
 | --- | --- |
-| data | Fashion-MNIST, the 60,000 training images, -1 .. 1; labels, withheld for one image in ten |
+| data | Fashion-MNIST, the 60,000 training images, -1 .. 1; labels, each withheld in one step of ten, at random |
 | network | `UNet`, {json.dumps(network.config)}, {sum(w.numel() for w in network.parameters()):,} weights |
 | schedule, loss | `cosine_schedule()`, T = 1000; `diffusion_loss` |
 | training | `train`: {len(history):,} of {planned["steps"]:,} steps of {arguments.batch_size} images, {settings} |
@@ -94,6 +95,7 @@ Figures of {arguments.samples:,} samples, labels 0 .. 9 in turn, against the 10,
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20, help="of training (default: 20)")
+    parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--out", type=Path, default=Path("runs/weights"), help="folder (default: runs/weights)")
     parser.add_argument("--channels", type=int, default=48, help="base_channels of the UNet (default: 48)")
     parser.add_argument("--batch-size", type=int, default=32, help="images a step (default: 32)")

@@ -1,4 +1,4 @@
-"""How many minutes the blocks of an agenda need, by a rule that is counted from the notebooks.
+"""How many minutes the blocks of an agenda need, by a rule that counts what is in the notebooks.
 
     python scripts/workshop_minutes.py workshop/half_day.md      for each block: what it needs, and what it has
     python scripts/workshop_minutes.py                           for each section of the notebooks: what it needs
@@ -13,7 +13,7 @@ The rule:
     breaking    5 minutes for a "Break it"
     running     the README's time for the whole notebook, without the training where `train_minutes = 0`
 
-tests/test_workshop.py makes sure that no block of an agenda has less.
+tests/pages/test_workshop.py makes sure that no block of an agenda has less.
 """
 
 import re
@@ -24,9 +24,10 @@ from pathlib import Path
 
 import nbformat
 
-from course_utils.exercises.checking import EXERCISES, source
+from course_utils.classroom.exercises.checking import EXERCISES, source
 
 ROOT = Path(__file__).resolve().parent.parent
+QUIZZES = ROOT / "course_utils" / "classroom" / "quizzes"
 NOTEBOOKS = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 TOP = "Top"  # what stands before the first heading of the second level
 TRAINING = 3.0  # minutes of notebook 04
@@ -66,14 +67,14 @@ def sections(number):
             section.labs += cell.source.startswith("## Break it")
         else:
             section.code_cells += 1
-            section.widgets += "from course_utils.widgets import" in cell.source
+            section.widgets += "from course_utils.classroom.widgets import" in cell.source
             section.exercises += re.findall(r' = check\("([\w.]+)"', cell.source)
             section.questions += sum(map(questions, re.findall(r'^show_quiz\("(\w+)"\)', cell.source, re.MULTILINE)))
     return found
 
 
 def questions(stem):
-    return len(tomllib.loads((ROOT / "course_utils" / "quizzes" / f"{stem}.toml").read_text("utf-8"))["question"])
+    return len(tomllib.loads((QUIZZES / f"{stem}.toml").read_text("utf-8"))["question"])
 
 
 def exercise_minutes(name):

@@ -7,16 +7,13 @@ import torch
 from course_utils.schedule import cosine_schedule, linear_schedule
 from course_utils.unet import UNet
 
-# Tensors as small as the tests' gain nothing from a second thread, and on a busy machine lose a lot by it.
-torch.set_num_threads(1)
-
 # They fork, kill, limit and ask for the peak of memory, in ways that Windows does not have.
-collect_ignore = ["test_benchmarks.py", "test_survival.py"] if os.name == "nt" else []
+collect_ignore = ["mathematics/test_benchmarks.py", "mathematics/test_survival.py"] if os.name == "nt" else []
 
 
 @pytest.fixture(scope="session")
 def chromium():
-    """The path of a Chromium. Only browser.py, site_browser.py and slides_browser.py want one."""
+    """The path of a Chromium. Only the three files of tests/pages that drive a browser want one."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert path, "There is no Chromium: install Debian's with `apt-get install chromium`."
     return path

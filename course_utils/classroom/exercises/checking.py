@@ -1,0 +1,296 @@
+"""`check`, `hint`, `solution` and `progress`: what a notebook calls.
+
+`check` is kind to a notebook: it never raises, leaves the random state and its arguments alone, and always returns
+something with which the notebook can go on.
+"""
+
+import ast
+import contextlib
+import dis
+import inspect
+import json
+import random
+import textwrap
+import types
+import warnings
+from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
+
+import numpy
+import torch
+
+from course_utils.annotations import describe
+from course_utils.checkpoints import write_whole
+from course_utils.classroom.exercises import (
+    encoding,
+    forward,
+    loss,
+    predictions,
+    schedule,
+    scheduler,
+    steps,
+    training,
+    unet,
+    walks,
+)
+from course_utils.classroom.exercises.comparing import Raised, difference, in_words, named, where
+from course_utils.data import DATA
+
+EXERCISES = {  # in the order in which the notebooks ask for them
+    exercise.name: exercise
+    for exercise in (
+        *(forward.FORWARD_STEP, forward.ADD_NOISE, forward.JUMP),
+        *(schedule.LINEAR, schedule.COSINE, schedule.SNR_DB, schedule.BETAS_FOR),
+        *(unet.TIMESTEP_EMBEDDING, unet.ATTENTION, unet.RES_BLOCK, unet.SPACE_TO_DEPTH),
+        *(loss.DIFFUSION_LOSS, training.TRAINING_STEP, training.AVERAGED_WEIGHTS, loss.WEIGHTED_LOSS),
+        *(predictions.PREDICT_X_0, forward.POSTERIOR, steps.DDPM_STEP, walks.SPACED_LEVELS, walks.SAMPLING_LOOP),
+        *(scheduler.ONE_PAGE_SCHEDULER, predictions.MEAN_FROM_NOISE),
+        *(predictions.PREDICT_NOISE, steps.DDIM_STEP, encoding.ENCODE_STEP, encoding.BETWEEN, walks.SAMPLE_SAFELY),
+    )
+}
+LONGEST = 2000  # characters of what is said of an attempt: some exceptions tell a novel
+PROGRESS = DATA.parent / "my_work" / "progress.json"
+RIGHT, WRONG, NOT_ATTEMPTED = "right", "wrong", "not attempted"
+hints_shown = {}
+
+
+def check(name, attempt):
+    """Check an answer, say what is wrong with it, and return what the notebook can go on with.
+
+    Args:
+        name: of the exercise, as in "forward.add_noise".
+        attempt: your function or class.
+
+    Returns:
+        The attempt where it is right, and otherwise the finished version. Nothing is raised.
+    """
+    if not known(name):
+        print(unknown(name))
+        return attempt
+    exercise = EXERCISES[name]
+    try:
+        verdict = judge(exercise, attempt)
+    except Exception as error:  # what it returns is so odd that it can't even be compared
+        verdict = Verdict(WRONG, f"What it returns can't be compared: {type(error).__name__}: {error}")
+    keep(name, verdict)
+    goes_on = "The notebook goes on with the finished version."
+    if verdict.status == RIGHT:
+        print(f"{name}: right. The notebook goes on with your version.")
+        return attempt
+    if verdict.status == NOT_ATTEMPTED:
+        print(f"{name}: not attempted yet. {verdict.text}{goes_on}")
+    else:
+        said = at_most(LONGEST, verdict.text)
+        print(f'{name}: not right yet. {said}\n{goes_on} hint("{name}") helps; then run the cell again.')
+    return exercise.finished
+
+
+def at_most(length, text):
+    return text if len(text) <= length else text[:length] + " ..."
+
+
+def hint(name):
+    """Print the next hint for an exercise, from a nudge to nearly all of it."""
+    if not known(name):
+        return print(unknown(name))
+    hints = EXERCISES[name].hints
+    number = hints_shown[name] = min(hints_shown.get(name, 0) + 1, len(hints))
+    print(f"Hint {number} of {len(hints)}: {hints[number - 1]}")
+    if number == len(hints):
+        print(f'That was the last one. solution("{name}") shows the finished version.')
+
+
+def solution(name):
+    """Print the finished version of an exercise."""
+    print(source(EXERCISES[name].finished) if known(name) else unknown(name))
+
+
+def known(name):
+    return isinstance(name, str) and name in EXERCISES
+
+
+def unknown(name):
+    if not isinstance(name, str):
+        return 'Exercises go by their names in quotes, as in "forward.add_noise". progress() lists them all.'
+    name = name[:80]
+    near = get_close_matches(name, EXERCISES, n=1, cutoff=0)[0]
+    return f'There is no exercise "{name}". Did you mean "{near}"? progress() lists them all.'
+
+
+def source(finished):
+    """The source as it stands in a notebook: without checks, docstrings and annotations."""
+    text = textwrap.dedent(inspect.getsource(inspect.unwrap(finished)))
+    lines = text.splitlines()
+    parts = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    for node in sorted(parts, key=first_line, reverse=True):  # from the last one up, so that line numbers stay true
+        begins = node.body[1] if ast.get_docstring(node) is not None else node.body[0]
+        lines[first_line(node) - 1 : first_line(begins) - 1] = head(node, text)
+    return "\n".join(lines)
+
+
+def first_line(node):
+    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+
+
+def head(node, text):
+    """The lines of a definition before its body."""
+    decorators = [ast.get_source_segment(text, decorator) for decorator in node.decorator_list]
+    decorators = [f"@{decorator}" for decorator in decorators if not decorator.endswith("checked")]
+    if isinstance(node, ast.ClassDef):
+        line = text.splitlines()[node.lineno - 1].strip()
+    else:
+        arguments = [argument.arg for argument in node.args.args]
+        for i, default in enumerate(reversed(node.args.defaults), 1):
+            arguments[-i] += f"={ast.get_source_segment(text, default)}"
+        line = f"def {node.name}({', '.join(arguments)}):"
+    return [" " * node.col_offset + line for line in (*decorators, line)]
+
+
+# Judging
+
+
+@dataclass(frozen=True)
+class Verdict:
+    status: str
+    text: str = ""
+
+
+def judge(exercise, attempt):
+    """The verdict on an attempt. Nothing is raised, and no random state is touched."""
+    if attempt is None or attempt is Ellipsis or is_stub(attempt):
+        return Verdict(NOT_ATTEMPTED)
+    if not callable(attempt):
+        return Verdict(WRONG, f"Pass the function itself, not what it returns: this is {describe(attempt)}.")
+    found, changed = observations(exercise, attempt)
+    if all(value is None or value is Ellipsis for value in found):
+        return Verdict(NOT_ATTEMPTED, "It returns None: if you wrote something already, a `return` is missing. ")
+    if exercise.given is not None and same(exercise, found, exercise.given):
+        return Verdict(NOT_ATTEMPTED, "It does what it did when you were given it. ")
+    expected, _ = observations(exercise, exercise.finished)
+    for i, (value, right) in enumerate(zip(found, expected, strict=True)):
+        text = None if isinstance(value, Raised) else difference(value, right, exercise.tolerance)
+        if text is not None or isinstance(value, Raised):
+            return Verdict(WRONG, diagnosis(exercise, found) or in_general(exercise, i, value, right, text))
+    if changed is not None:
+        return Verdict(WRONG, f"What it returns is right, but it changes its argument {changed}. Work on a copy.")
+    return Verdict(RIGHT)
+
+
+def is_stub(attempt):
+    """Whether a function, or every method of a class, does nothing but return None or `...`."""
+    if inspect.isclass(attempt):
+        methods = [method for method in vars(attempt).values() if isinstance(method, types.FunctionType)]
+        return all(map(is_stub, methods))
+    if not isinstance(attempt, types.FunctionType):
+        return False
+    instructions = [step for step in dis.get_instructions(attempt) if step.opname not in ("RESUME", "NOP")]
+    empty = {"LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
+    return all(step.opname in empty and step.argval in (None, ...) for step in instructions)
+
+
+def observations(exercise, attempt):
+    """What the attempt does in each case, and the name of an argument that it changed, or None."""
+    found, changed = [], None
+    with random_state_kept():
+        cases = exercise.cases()
+    for case in cases:
+        arguments = named(exercise.finished, case)
+        before = {name: value.clone() for name, value in arguments.items() if isinstance(value, torch.Tensor)}
+        with random_state_kept(), warnings.catch_warnings(action="ignore"):
+            try:
+                found.append(exercise.observe(attempt, case))
+            except (Exception, SystemExit) as error:
+                found.append(Raised(error))
+        for name, value in before.items():
+            if difference(arguments[name], value, 0) is not None:
+                changed = changed or name
+    return found, changed
+
+
+@contextlib.contextmanager
+def random_state_kept():
+    """The same random numbers for every attempt, and afterwards the random states as they were."""
+    states = random.getstate(), numpy.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        random.seed(0)
+        numpy.random.seed(0)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            numpy.random.set_state(states[1])
+
+
+def same(exercise, found, attempt, same_dtype=True):
+    """Whether `attempt` does in every case what was found."""
+    others, _ = observations(exercise, attempt)
+    pairs = zip(found, others, strict=True)
+    return all(difference(value, other, exercise.tolerance, same_dtype) is None for value, other in pairs)
+
+
+def diagnosis(exercise, found):
+    """The message of the typical mistake that does just what was found, or None."""
+    for mistake in exercise.mistakes:
+        if same(exercise, found, mistake.attempt, same_dtype=False):
+            return mistake.message
+    return None
+
+
+def in_general(exercise, i, found, expected, text):
+    """What is wrong in case i, where it is no typical mistake."""
+    with random_state_kept():
+        case = exercise.cases()[i]
+    arguments = named(exercise.finished, case)
+    called = f"\nIt was called with {in_words(arguments)}."
+    if isinstance(found, Raised):
+        return f"It raised {type(found.error).__name__}: {found.error}{called}"
+    return f"{text}{where(found, expected, arguments, exercise.tolerance)}{called}"
+
+
+# Progress
+
+
+def progress():
+    """Print which exercises are solved, by notebook. It is kept from one day to the next, in my_work/."""
+    kept = read_progress()
+    solved = {name for name in EXERCISES if kept.get(name, {}).get("right")}
+    for notebook in sorted({exercise.notebook for exercise in EXERCISES.values()}):
+        print(f"Notebook {notebook}")
+        for name in [name for name, exercise in EXERCISES.items() if exercise.notebook == notebook]:
+            tries = kept.get(name, {}).get("tries", 0)
+            print(f"  [{'x' if name in solved else ' '}] {name:28} {in_tries(name in solved, tries)}")
+    print(f"{len(solved)} of {len(EXERCISES)} solved")
+
+
+def in_tries(solved, tries):
+    if tries == 0:
+        return "not attempted"
+    return f"{'solved' if solved else 'open'}, {tries} {'try' if tries == 1 else 'tries'}"
+
+
+def keep(name, verdict):
+    """Add a try to the record; where it can't be written, go on without."""
+    if verdict.status == NOT_ATTEMPTED:
+        return
+    kept = read_progress()
+    entry = kept.setdefault(name, {"tries": 0, "right": None})
+    if entry["right"]:
+        return  # solved already; what comes after is play
+    entry["tries"] += 1
+    entry["right"] = date.today().isoformat() if verdict.status == RIGHT else None
+    with contextlib.suppress(OSError):
+        write_whole(PROGRESS, lambda part: part.write_text(json.dumps(kept, indent=1) + "\n"))
+
+
+def read_progress():
+    try:
+        kept = json.loads(PROGRESS.read_text())
+        return {name: entry for name, entry in kept.items() if is_entry(entry)}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}  # there is none yet, or it is damaged: not worth stopping a lesson for
+
+
+def is_entry(entry):
+    return isinstance(entry, dict) and {"tries", "right"} <= entry.keys() and isinstance(entry["tries"], int)

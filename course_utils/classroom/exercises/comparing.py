@@ -1,0 +1,152 @@
+"""How an answer is compared with the finished one, whatever style it is written in."""
+
+import inspect
+import numbers
+import re
+from dataclasses import dataclass
+
+import torch
+
+from course_utils.annotations import describe
+from course_utils.classroom.exercises.record import Approximately
+from course_utils.schedule import GaussianPath
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An observation that ended in an exception."""
+
+    error: Exception
+
+
+def difference(found, expected, tolerance, same_dtype=True):
+    """In what `found` differs from `expected`, in words, or None where it does not.
+
+    Args:
+        found, expected: tensors, numbers, text, None, or dicts, lists or tuples of them.
+        tolerance: see `Exercise`.
+        same_dtype: whether the dtype counts.
+    """
+    if isinstance(expected, Raised) or isinstance(found, Raised):
+        return None if same_error(found, expected) else "One of the two raises an exception."
+    if isinstance(expected, dict):
+        return of_parts(found, expected, expected.items(), tolerance, same_dtype)
+    if isinstance(expected, (list, tuple)):
+        return of_parts(found, expected, enumerate(expected), tolerance, same_dtype)
+    if isinstance(expected, Approximately):
+        return of_random_numbers(found, expected)
+    if isinstance(expected, torch.Tensor):
+        return of_tensors(found, expected, tolerance, same_dtype)
+    if is_number(expected) and is_number(found):
+        found = found.detach() if isinstance(found, torch.Tensor) else found
+        near = abs(float(found) - float(expected)) <= tolerance * max(1, abs(float(expected)))
+        return None if near else f"It is {float(found):.6g}, but should be {float(expected):.6g}."
+    return None if type(found) is type(expected) and found == expected else f"Found: {found}. Expected: {expected}."
+
+
+def same_error(found, expected):
+    """The same words; the numbers among them may be random ones."""
+    if not (isinstance(found, Raised) and isinstance(expected, Raised)):
+        return False
+    one, other = ((type(raised.error), re.sub(r"[\d\s,.-]+", " ", str(raised.error))) for raised in (found, expected))
+    return one == other
+
+
+def is_number(value):
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def of_parts(found, expected, parts, tolerance, same_dtype):
+    kind = dict if isinstance(expected, dict) else (list, tuple)
+    if not isinstance(found, kind) or len(found) != len(expected):
+        return f"It returns {described(found)}, but should return {described(expected)}."
+    for place, part in parts:
+        found_part = found.get(place) if isinstance(found, dict) else found[place]
+        text = difference(found_part, part, tolerance, same_dtype)
+        if text is not None:
+            return f"{place}: {text}" if isinstance(expected, dict) else f"Of what it returns, item {place}: {text}"
+    return None
+
+
+def of_random_numbers(found, expected):
+    if isinstance(found, Approximately) and abs(found.value - expected.value) <= expected.within:
+        return None
+    if not isinstance(found, Approximately):
+        return f"It is {described(found)}, but should be about {expected.value:.4g}."
+    return f"It is {found.value:.4g}, but should be {expected.value:.4g}, up to {expected.within:.1g} for chance."
+
+
+def of_tensors(found, expected, tolerance, same_dtype):
+    if not isinstance(found, torch.Tensor):
+        return f"It returns {described(found)}, but should return {described(expected)}."
+    if found.shape != expected.shape:
+        return f"The shape is {tuple(found.shape)}, but should be {tuple(expected.shape)}."
+    if same_dtype and found.dtype != expected.dtype:
+        return dtype_text(found, expected)
+    if found.is_complex():
+        return "The values are complex numbers: somewhere the root of a negative number was taken."
+    found, expected = found.detach().double(), expected.detach().double()
+    if found.isnan().any() and not expected.isnan().any():
+        return f"{int(found.isnan().sum())} of the {found.numel()} values are NaN, not a number."
+    wrong = beyond(found, expected, tolerance)
+    if not wrong.any():
+        return None
+    worst = (found - expected).abs()[wrong].max().item()
+    return f"{int(wrong.sum())} of the {found.numel()} values are wrong, by up to {worst:.3g}."
+
+
+def dtype_text(found, expected):
+    text = f"The values come out as {found.dtype}, but should be {expected.dtype}, like what went in."
+    if found.dtype == torch.float64:
+        text += " A float64 table times float32 images gives float64: cast the coefficients, as `at` does."
+    return text
+
+
+def beyond(found, expected, tolerance):
+    """Where two float64 tensors differ by more than the tolerance."""
+    near = (found - expected).abs() <= tolerance * expected.abs().clamp(min=1)
+    return ~(near | (found == expected) | (found.isnan() & expected.isnan()))  # equal infinities have no difference
+
+
+def described(value):
+    return f"a {type(value).__name__} of {len(value)}" if isinstance(value, (list, tuple)) else describe(value)
+
+
+def where(found, expected, arguments, tolerance):
+    """The first t at which two outputs differ, in words; empty where t is no argument."""
+    t = arguments.get("t")
+    if isinstance(t, int):
+        return f" This is at t = {t}."
+    both = [value[0] if isinstance(value, tuple) else value for value in (found, expected)]
+    if not (isinstance(t, torch.Tensor) and all(isinstance(value, torch.Tensor) for value in both)):
+        return ""
+    if both[0].shape != both[1].shape or both[0].shape[:1] != t.shape:
+        return ""
+    wrong = beyond(both[0].detach().double(), both[1].detach().double(), tolerance).flatten(1).any(dim=1)
+    return f" The first t at which it differs is {t[wrong][0].item():g}." if wrong.any() else ""
+
+
+def named(function, case):
+    """The arguments of a case by the names that the finished version gives them."""
+    try:
+        bound = inspect.signature(function).bind(*case.args, **case.options)
+    except (TypeError, ValueError):
+        return {f"argument {i + 1}": value for i, value in enumerate(case.args)} | case.options
+    return bound.arguments
+
+
+def in_words(arguments):
+    """The arguments of a call, short."""
+    return ", ".join(f"{name} = {short(value)}" for name, value in arguments.items())
+
+
+def short(value):
+    if isinstance(value, torch.Tensor):
+        return str(value.tolist()) if value.numel() <= 8 and value.ndim <= 1 else described(value)
+    if isinstance(value, GaussianPath):
+        return f"a {type(value).__name__} with T = {value.T}"
+    if isinstance(value, (torch.nn.Module, torch.optim.Optimizer)):
+        return f"a {type(value).__name__}"
+    return getattr(value, "__name__", None) or f"{value!r:.60}".splitlines()[0]

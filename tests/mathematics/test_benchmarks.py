@@ -1,0 +1,163 @@
+"""What the benchmarks have written, and what they are made of: short enough for every test run."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import bench
+import recipe
+import report
+import sampler_cost
+from course_utils.predictions import NOISE, V
+from course_utils.schedule import cosine_schedule
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "benchmarks"
+
+
+def read(name):
+    return json.loads((FOLDER / name).read_text())
+
+
+def test_what_is_trained_to_predict_v_is_read_as_v(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(recipe, "draw", lambda *options: read.append(options[-1]) or torch.zeros(4, 1, 28, 28))
+    monkeypatch.setattr(recipe, "share_sure", len)
+    monkeypatch.setattr(recipe, "quality", lambda images: SimpleNamespace(_asdict=dict))
+    monkeypatch.setattr(recipe, "steps_in", lambda *_, **options: 1)
+    names = {"prototype, predicting noise": NOISE, "prototype, predicting v": V}
+    for name in names:
+        recipe.measure(tmp_path, name)
+    assert read == list(names.values())
+    assert recipe.RUNS["prototype, predicting v"][2].keywords["loss"].keywords == {"predicts": V}
+
+
+def test_prototypes_are_the_unet_without_its_shortcut():
+    torch.manual_seed(0)
+    plain = recipe.Plain()
+    x, t = torch.randn(2, 1, 28, 28), torch.tensor([3, 900])
+    assert (plain(x, t) == 0).all()
+    assert not any(weight.requires_grad for weight in plain.network.shortcut.parameters())
+
+
+@pytest.mark.parametrize("sampler", ["DDPM", "DDIM"])
+def test_diffusers_visits_the_same_levels_in_the_comparison_of_costs(sampler):
+    calls = []
+
+    def network(x, t, labels):
+        calls.append(t[0].item())
+        return torch.zeros_like(x)
+
+    sampler_cost.of_diffusers(sampler)(network, cosine_schedule(), 5)
+    assert calls == [1000, 800, 600, 400, 200]
+
+
+def results():
+    return read("results.json")
+
+
+def test_all_rows_of_the_benchmark_are_there_from_one_machine():
+    assert {part: list(rows) for part, rows in results()["parts"].items()} == {
+        part: list(module.ROWS) for part, module in bench.PARTS.items()
+    }
+
+
+def test_quality_stands_beside_its_floor():
+    for row in [*results()["parts"]["recipe"].values(), *results()["parts"]["sampling_quality"].values()]:
+        assert row["floor"] > 0
+        assert row["fcd"] > 0
+
+
+def test_report_is_that_of_the_results(tmp_path, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "results.json").write_text((FOLDER / "results.json").read_text())
+    monkeypatch.setattr(report, "HERE", tmp_path)
+    report.write()
+    assert (tmp_path / "RESULTS.md").read_text() == (FOLDER / "RESULTS.md").read_text()
+    for name in re.findall(r"\((pictures/[^)]+)\)", (FOLDER / "RESULTS.md").read_text()):
+        assert (FOLDER / name).is_file()
+
+
+def changed(rows, name, **figures):
+    return rows | {name: rows[name] | figures}
+
+
+def test_report_says_where_the_course_loses():
+    rows = results()["parts"]["recipe"]
+    theirs = "denoising-diffusion-pytorch Unet, own configuration"
+    better = changed(rows, theirs, fcd=rows[theirs]["floor"] + 0.123, recall=0.99)
+    lost = [line for line in report.lost_to_networks(better) if line.startswith(theirs)]
+    assert f"{theirs} reaches FCD - floor 0.12" in lost[0]
+    assert any("better recall: 0.99" in line for line in lost)
+
+
+@pytest.mark.parametrize("kind", ["DDPM", "DDIM"])
+@pytest.mark.parametrize(("theirs", "loses"), [(1.01, True), (1.03, False)])
+def test_report_says_which_loop_costs_more(kind, theirs, loses):
+    time = {f"course, {k}": {"ratio": 1.02} for k in ("DDPM", "DDIM")}
+    time |= {f"diffusers, {k}Scheduler": {"ratio": theirs if k == kind else 2.0} for k in ("DDPM", "DDIM")}
+    lost = list(report.lost_to_loops({"time": time | {"peak_mb": 1.0}}))
+    assert bool(lost) == loses
+    assert all(kind in line and "2.0 %" in line and "1.0 %" in line for line in lost)
+
+
+# The run, with rows that take no time
+
+
+@pytest.fixture
+def two_parts(tmp_path, monkeypatch):
+    measured = []
+
+    def in_a_child(part, name):
+        measured.append((part, name))
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return {"figure": len(measured)}
+
+    monkeypatch.setattr(bench, "PARTS", {"a": SimpleNamespace(ROWS=["x", "y"]), "b": SimpleNamespace(ROWS=["x"])})
+    monkeypatch.setattr(bench, "FOLDER", tmp_path / "running")
+    monkeypatch.setattr(bench, "HERE", tmp_path)
+    monkeypatch.setattr(bench, "in_a_child", in_a_child)
+    monkeypatch.setattr(bench.report, "write", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["bench.py"])
+    return measured
+
+
+def test_interrupted_run_goes_on_where_it_stopped_and_ends_in_order(two_parts, tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        bench.main()
+    assert not (tmp_path / "results.json").exists()
+    bench.main()
+    assert two_parts == [("a", "x"), ("a", "y"), ("a", "y"), ("b", "x")]
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found["parts"] == {"a": {"x": {"figure": 1}, "y": {"figure": 3}}, "b": {"x": {"figure": 4}}}
+    assert list((tmp_path / "running").iterdir()) == []  # so the next run starts afresh
+
+
+def test_run_that_is_complete_ends_in_the_report(tmp_path, monkeypatch):
+    (tmp_path / "running").mkdir()
+    (tmp_path / "running" / "results.json").write_text(json.dumps(results() | {"machine": bench.machine()}))
+    for place, name in ((bench, "HERE"), (report, "HERE")):
+        monkeypatch.setattr(place, name, tmp_path)
+    monkeypatch.setattr(bench, "FOLDER", tmp_path / "running")
+    monkeypatch.setattr(sys, "argv", ["bench.py"])
+    bench.main()
+    made, committed = ((folder / "RESULTS.md").read_text() for folder in (tmp_path, FOLDER))
+    assert made == committed.replace(results()["machine"], bench.machine())
+
+
+def test_run_of_another_machine_is_not_gone_on_with(two_parts, tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        bench.main()
+    monkeypatch.setattr(bench, "machine", lambda: "another machine")
+    with pytest.raises(SystemExit, match="Delete it to start afresh"):
+        bench.main()
+
+
+def test_row_is_measured_in_a_process_of_its_own():
+    row = bench.in_a_child("memory", "nothing but the imports")
+    assert 50 < row["peak_mb"] < 5000

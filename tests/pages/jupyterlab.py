@@ -1,0 +1,211 @@
+"""The notebooks in JupyterLab, in a real browser: `make test-browser`. (Not part of `make test`: it needs a Chromium.)
+
+Every notebook is opened as a learner opens it, from a folder of copies, and run up to what is tried: a widget is moved
+with the keyboard, a quiz and an exercise are answered wrongly and then rightly. The screenshots, in runs/browser/, are
+for looking at.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+ROOT = Path(__file__).parent.parent.parent
+SCREENSHOTS = ROOT / "runs" / "browser"
+MINUTE = 60_000  # playwright counts milliseconds
+SETTINGS = {
+    "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight stay in the page
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """JupyterLab over an empty folder: its address, and the folder."""
+    folder, settings = tmp_path_factory.mktemp("my_work"), tmp_path_factory.mktemp("settings")
+    for name, values in SETTINGS.items():
+        path = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    port = free_port()
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", f"--notebook-dir={folder}"]
+    command += ["--IdentityProvider.token=", "--allow-root", "--LabApp.news_url="]
+    server = subprocess.Popen(
+        command,
+        env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(settings)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(f"{address}/api")
+        yield address, folder
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def wait_for(address, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return urlopen(address).close()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.3)
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert not errors
+
+
+def opened(lab, page, cells, name):
+    """Open a notebook of these cells, run all of them, and wait until the last one is done."""
+    address, folder = lab
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?reset")
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=MINUTE)
+    page.locator(
+        ".jp-NotebookPanel-toolbar [data-status=idle], .jp-Notebook-ExecutionIndicator[data-status=idle]"
+    ).wait_for(timeout=MINUTE)
+    page.wait_for_timeout(5000)  # idle is shown a little before the notebook is connected to its kernel
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    number = sum(cell.cell_type == "code" for cell in cells)
+    page.locator(".jp-CodeCell .jp-InputPrompt").nth(number - 1).filter(has_text=re.compile(r"\[\d+\]")).wait_for(
+        timeout=5 * MINUTE
+    )
+    expect(page.locator('[data-mime-type="application/vnd.jupyter.stderr"]')).to_have_count(0)
+
+
+def cells_up_to(stem, text):
+    """The code cells of a notebook up to the one that holds `text`, without those that take long and are not needed."""
+    notebook = nbformat.read(next((ROOT / "notebooks").glob(f"{stem}*.ipynb")), as_version=4)
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or set(cell.metadata.get("tags", [])) & {"mistake", "lab"}:
+            continue
+        cells.append(nbformat.v4.new_code_cell(cell.source))
+        if text in cell.source:
+            return cells
+    raise AssertionError(f"No cell of {stem} holds {text!r}.")
+
+
+def picture(page):
+    """The live picture of the last widget: its address changes with every new picture."""
+    return page.locator(".widget-image, img.jupyter-widgets").last
+
+
+def save(page, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+WIDGETS = {
+    "noise_slider": "01",
+    "schedule_designer": "02",
+    "unet_explorer": "03",
+    "trajectory_scrubber": "05",
+    "steps_and_eta": "06",
+}
+
+
+@pytest.mark.parametrize("widget", WIDGETS)
+def test_every_slider_of_a_widget_changes_the_picture(lab, page, widget):
+    opened(lab, page, cells_up_to(WIDGETS[widget], f"{widget}("), widget)
+    picture(page).scroll_into_view_if_needed()
+    handles = page.locator(".noUi-handle:visible")
+    assert handles.count() >= 1
+    for i in range(handles.count()):
+        before = picture(page).screenshot()
+        handles.nth(i).focus()
+        for key in ("End", "Home"):  # one of the two is elsewhere than where the slider stands
+            page.keyboard.press(key)
+            page.wait_for_timeout(1500)
+            if picture(page).screenshot() != before:
+                break
+        else:
+            raise AssertionError(f"Slider {i} of {widget} changes nothing.")
+    save(page, widget)
+
+
+def test_static_figure_and_its_words_are_found_by_a_screen_reader(lab, page):
+    opened(lab, page, cells_up_to("01", "noise_slider("), "accessible")
+    page.get_by_text("This figure in words").first.click()
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    names = [node.get("name", {}).get("value", "") for node in tree if not node.get("ignored")]
+    assert any("This figure in words" in name for name in names)
+    assert any("ankle boot" in name.lower() and "t = 1000" in name for name in names)
+
+
+def test_a_quiz_answered_wrongly_and_then_rightly(lab, page):
+    cells = [
+        nbformat.v4.new_code_cell('from course_utils.classroom.quiz import show_quiz\nshow_quiz("01_forward_process")')
+    ]
+    opened(lab, page, cells, "quiz")
+    first = page.locator(".widget-radio, .jupyter-widget-radio").first
+    seen = []
+    for i in range(first.locator("input[type=radio]").count()):
+        first.locator("input[type=radio]").nth(i).check()
+        page.get_by_role("button", name="Check answer 1").click()
+        page.wait_for_timeout(700)
+        feedback = page.locator(".course-quiz").get_by_role("alert").first
+        seen.append(feedback.inner_text().split(".")[0])
+        save(page, f"quiz_{i}")
+    assert seen.count("Right") == 1
+    assert seen.count("Not quite") == len(seen) - 1
+
+
+SCALED_WRONGLY = """
+def add_noise(x_0, t, noise, path):
+    return at(path.signal_rate**2, t, x_0) * x_0 + at(path.noise_rate**2, t, x_0) * noise
+
+
+add_noise = check("forward.add_noise", add_noise)
+"""
+
+
+def test_an_exercise_answered_wrongly_and_then_rightly(lab, page):
+    before = "from pathlib import Path\nfrom course_utils.classroom.exercises import check, checking\n"
+    before += "from course_utils.schedule import at\nchecking.PROGRESS = Path('progress.json')"
+    exercise = cells_up_to("01", 'check("forward.add_noise"')[-1]
+    opened(lab, page, [nbformat.v4.new_code_cell(before), exercise], "exercise")
+    expect(page.get_by_text("forward.add_noise: not attempted")).to_be_visible()
+    answer(page, SCALED_WRONGLY)
+    expect(page.get_by_text("Both square roots are missing")).to_be_visible(timeout=MINUTE)
+    save(page, "exercise_wrong")
+    answer(page, SCALED_WRONGLY.replace("**2", ""))
+    expect(page.get_by_text("forward.add_noise: right")).to_be_visible(timeout=MINUTE)
+    save(page, "exercise_right")
+
+
+def answer(page, code):
+    """Replace what the last cell holds, and run it."""
+    page.locator(".jp-CodeCell .cm-content").last.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(code.strip())
+    page.keyboard.press("Control+Enter")
