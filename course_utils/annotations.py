@@ -80,8 +80,7 @@ def checked(function):
                 if not (isinstance(value, hint) if hint in PLAIN else is_bearable(value, hint)):
                     raise wrong(function, name, dict(zip(names, args, strict=False)) | kwargs)
                 if hint is Batch and value.dtype != (dtype := dtype or value.dtype):
-                    must = f"{function.__qualname__}: {name} must be of dtype {dtype}, as the others are"
-                    raise WrongArgument(f"{must}, but is {describe(value)}.")
+                    raise WrongArgument(f"{name} must be of dtype {dtype}, as others here, but is {describe(value)}.")
         return function(*args, **kwargs)
 
     return wrapper

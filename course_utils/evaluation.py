@@ -15,7 +15,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from course_utils.annotations import Count, WrongArgument, describe
+from course_utils.annotations import Count, WrongArgument, checked, describe
 from course_utils.data import DATA, check_images, fashion_mnist, scale, unscale
 
 CLASSIFIER = DATA / "weights" / "classifier.safetensors"
@@ -91,11 +91,11 @@ def check_pictures(images):
     if isinstance(images, Tensor) and images.shape[1:] != (1, 28, 28):
         raise WrongArgument(f"images must have shape (N, 1, 28, 28), as the classifier's, but is {describe(images)}.")
     if isinstance(images, Tensor) and len(images) > 1 and images.min() == images.max():
-        judge = "so there is nothing to judge. A sampler that makes them has diverged, or was never trained."
-        raise WrongArgument(f"images are constant: each of their values is {images.min().item():g}, {judge}")
+        raise WrongArgument(f"images are constant: all values are {images.min().item():g}. Has the sampler diverged?")
     check_images("images", images)
 
 
+@checked
 def frechet_distance(real: Float[Tensor, "N D"], generated: Float[Tensor, "M D"]) -> float:
     """The squared Fréchet (Wasserstein-2) distance of the Gaussians with these sets' means and covariances.
 
@@ -124,6 +124,7 @@ def symmetric_root(covariance):
     return vectors * eigenvalues.clamp(min=0).sqrt() @ vectors.T
 
 
+@checked
 def precision_recall(real: Float[Tensor, "N D"], generated: Float[Tensor, "M D"], k: Count = 3) -> tuple:
     """Precision and recall of Kynkäänniemi et al. (arXiv 1904.06991, eqs. 1 and 2).
 
@@ -175,9 +176,8 @@ def quality(images: Tensor) -> Quality:
 
     The images are (N, 1, 28, 28), N within 4 .. 10,000, uint8, or floating point within -1 .. 1.
     """
-    check_pictures(images)
     real = test_features()
-    if not 4 <= len(images) <= len(real):
+    if isinstance(images, Tensor) and not 4 <= len(images) <= len(real):
         raise WrongArgument(
             f"images must be at least 4 (each needs three neighbours) and at most {len(real)}, the number of test "
             f"images, but are {len(images)}."
