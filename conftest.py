@@ -26,7 +26,7 @@ def give_kernels_sockets(config):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest notebooks first, by the README's table, so that the last to end is a short one."""
+    """What takes longest first: slow tests, and notebooks by the README's table. So the last to end is a short one."""
     times = re.findall(r"\(notebooks/(\w+\.ipynb)\).* \| (?:(\d+) min ?)?(?:(\d+) s )?\| ", README.read_text("utf-8"))
     seconds = {name: 60 * int(minutes or 0) + int(seconds or 0) for name, minutes, seconds in times}
-    items.sort(key=lambda item: -seconds.get(item.path.name, 0))
+    items.sort(key=lambda item: (-seconds.get(item.path.name, 0), item.get_closest_marker("slow") is None))

@@ -8,7 +8,6 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,20 +18,11 @@ from torch import nn
 from course_utils.unet import UNet
 
 
-def save_checkpoint(
-    path,
-    model: nn.Module,
-    *,
-    ema=None,
-    optimizer: torch.optim.Optimizer | None = None,
-    generator: torch.Generator | None = None,
-    history: Sequence = (),
-    run: dict | None = None,
-):
+def save_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generator=None, history=(), run=None):
     """Write the model and whatever else is passed; at no time is there half a file at `path`.
 
     Folders are made, and a file that is there is replaced once the new one is complete. With the model goes its
-    `config`, where it has one. `run` says how it is trained, as `train` notes it: text and numbers by name.
+    `config`, where it has one. `run`, a dict of text and numbers, says how it is trained, as `train` notes it.
     OSError where the file can't be written, say because the disk is full; the one that was there is untouched.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -57,14 +47,7 @@ def save_checkpoint(
     write_whole(Path(path), lambda part: save_file(tensors, part, metadata))
 
 
-def load_checkpoint(
-    path,
-    model: nn.Module,
-    *,
-    ema=None,
-    optimizer: torch.optim.Optimizer | None = None,
-    generator: torch.Generator | None = None,
-) -> list:
+def load_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generator=None) -> list:
     """Read back, in place, what `save_checkpoint` wrote, and return the history. What does not fit changes nothing.
 
     With a generator, torch's own is set back too. FileNotFoundError where there is no such file; ValueError where it
@@ -74,18 +57,14 @@ def load_checkpoint(
     wanted = {"ema": ema, "optimizer": optimizer, "generator": generator}
     missing = [name for name, part in wanted.items() if part is not None and name not in metadata["holds"].split()]
     if missing:
-        raise ValueError(
-            f"{path} does not hold {', '.join(missing)}. Save a checkpoint with them, or don't ask for them."
-        )
+        raise ValueError(f"{path} does not hold {', '.join(missing)}. Save them, too, or don't ask for them.")
     check_same_shapes(path, part_of(tensors, "model."), model)
     if ema is not None:
         check_same_shapes(path, part_of(tensors, "ema."), ema.model)
     if optimizer is not None:
         check_same_optimizer(path, optimizer_state(tensors), optimizer)
     if generator is not None and generator.get_state().shape != tensors["generator"].shape:
-        raise ValueError(
-            f"{path} holds the state of a generator on another kind of device. Go on where it was trained."
-        )
+        raise ValueError(f"{path} holds a generator of another kind of device. Go on where it was trained.")
 
     model.load_state_dict(part_of(tensors, "model."))
     if ema is not None:
@@ -106,10 +85,8 @@ def load_unet(path) -> UNet:
     if config is None or set(config) != set(inspect.signature(UNet).parameters):
         raise ValueError(f"{path} does not hold a UNet of this course. Build its model, and use load_checkpoint.")
     if isinstance(config["condition"], str):
-        raise ValueError(
-            f"{path} holds a UNet that is told its condition by a {config['condition']}, a module that is not in the "
-            "file. Build the UNet with it, and use load_checkpoint."
-        )
+        needs = f"needs a {config['condition']} for its condition, which is not in the file"
+        raise ValueError(f"The UNet in {path} {needs}. Build the UNet with one, and use load_checkpoint.")
     model = UNet(**config)
     weights = part_of(tensors, "ema.") or part_of(tensors, "model.")
     check_same_shapes(path, weights, model)
@@ -132,9 +109,7 @@ def read_checkpoint(path):
     if metadata.get("format") != "course_utils checkpoint" or not {"config", "holds", "run", "sha256"} <= set(metadata):
         raise ValueError(f"{path} is a safetensors file, but not a checkpoint of this version of the course.")
     if metadata["sha256"] != digest(tensors, metadata):
-        raise ValueError(
-            f"{path} is damaged: its contents are not those that were saved. Use another copy, or delete it."
-        )
+        raise ValueError(f"{path} is damaged: its contents have changed. Use another copy, or delete it.")
     return tensors, metadata
 
 
@@ -166,10 +141,8 @@ def write_whole(path, write):
         with contextlib.suppress(OSError):
             part.unlink()
         if isinstance(error, (OSError, SafetensorError)):
-            raise OSError(
-                f"{path} could not be written ({error}). Free some space there, or choose another path. A checkpoint "
-                "that was there before is untouched."
-            ) from error
+            do = "Free some space there, or choose another path. What was there before is untouched"
+            raise OSError(f"{path} could not be written ({error}). {do}.") from error
         raise
     tidy(path)
 
@@ -198,9 +171,10 @@ def check_same_shapes(path, weights, model):
     differing = [name for name in sorted(saved | built) if saved.get(name) != built.get(name)]
     if differing:
         first = differing[0]
+        shapes = f"{saved.get(first)} in the file and {built.get(first)} in the model"
         raise ValueError(
             f"{path} is of another model: {len(differing)} of its weights differ, first {first}, which has shape "
-            f"{saved.get(first)} in the file and {built.get(first)} in the model. Build the model as it was built then."
+            f"{shapes}. Build the model as it was built then."
         )
 
 
