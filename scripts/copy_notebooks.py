@@ -1,10 +1,13 @@
-"""Copy the notebooks to my_work/, where there is no copy yet: yours are never overwritten.
+"""Copy the notebooks to my_work/, without their outputs, so that a learner's guess is a guess.
 
 python scripts/copy_notebooks.py
+
+A notebook that is in my_work/ already is yours, and is never overwritten.
 """
 
-import shutil
 from pathlib import Path
+
+import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -12,9 +15,16 @@ ROOT = Path(__file__).resolve().parent.parent
 def main():
     copies = ROOT / "my_work"
     copies.mkdir(exist_ok=True)
-    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        if not (copies / notebook.name).exists():
-            shutil.copyfile(notebook, copies / notebook.name)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        if not (copies / path.name).exists():
+            nbformat.write(without_outputs(nbformat.read(path, as_version=4)), copies / path.name)
+
+
+def without_outputs(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-KEPT = "slideshow", "tags"  # of a cell's metadata; slideshow holds the slide type
+KEPT = "cellView", "jupyter", "slideshow", "tags"  # of a cell's metadata: folded or not, the slide type, tags
 WIDGET = "application/vnd.jupyter.widget-view+json"  # of no use in a file: the state behind it is not saved
 
 

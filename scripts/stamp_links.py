@@ -22,35 +22,26 @@ GITHUB = "https://github.com/"
 BEFORE = rf"https://colab\.research\.google\.com/github/|git clone {GITHUB}|repository-code: {GITHUB}"
 
 FIRST_CELL = """\
-# The same cell opens every notebook, so that each one runs from a fresh kernel. Where the course is not installed, as
-# in Colab, it fetches the course, into a folder beside the notebook, and three small packages, if they are missing.
+# @title Getting ready: run this first
 import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
 
-if importlib.util.find_spec("course_utils") is None:
-    address = "{address}"
+if importlib.util.find_spec("course_utils") is None:  # as in Colab: fetch the course, and the packages it lacks
     course = Path("..") if Path("../course_utils").is_dir() else Path("diffusion-models-from-scratch")
-    missing = [name for name in ("jaxtyping", "beartype", "wadler_lindig") if importlib.util.find_spec(name) is None]
-    commands = []
-    if not course.is_dir():
-        commands.append(f"git clone --quiet --depth=1 {{address}} {{course}}")
-    if missing:  # only these: torch and everything else stay as they are
-        commands.append(f'"{{sys.executable}}" -m pip install --quiet --no-deps {{" ".join(missing)}}')
-    for command in commands:
-        silent = os.environ | {{"GIT_TERMINAL_PROMPT": "0"}}  # rather fail than ask for a password
-        done = subprocess.run(command, shell=True, capture_output=True, text=True, env=silent)
-        if done.returncode != 0:
-            raise ModuleNotFoundError(
-                f"This kernel has no course_utils, and it could not be fetched. `{{command}}` says: {{done.stderr}}"
-                "With git and a network, run this cell again. Where the course is installed, open it with `make lab`."
-            )
+    clone = f"git clone --quiet --depth=1 {address} {{course}}"
+    if not course.is_dir() and subprocess.run(clone, shell=True, stdin=subprocess.DEVNULL).returncode != 0:
+        raise ModuleNotFoundError(f"`{{clone}}` failed. With git and a network, run this cell again.")
     sys.path.append(str(course.resolve()))
+    from course_utils.classroom.colab import add_packages
+
+    add_packages()
 torch.manual_seed(0);"""
+# Folded in JupyterLab, in Colab and on the site
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
 TITLE = re.compile(rf"\A(# .*)\n\n(?:{re.escape(BADGE)}.*\n\n)?")
 
@@ -80,6 +71,7 @@ def stamp_notebook(notebook, name, address):
     badge = f"{BADGE}({in_colab(name, address)})"
     title.source = TITLE.sub(lambda found: f"{found[1]}\n\n{badge}\n\n", title.source)
     code.source = FIRST_CELL.format(address=address)
+    code.metadata |= FOLDED
     return notebook
 
 

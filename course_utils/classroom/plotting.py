@@ -1,31 +1,51 @@
 """Figures: helpers that take tensors, so that a figure costs a notebook a line or two.
 
-Every figure comes with a description in words. Notebook front ends drop the alternative text of a saved picture, so
-`show` puts the description beside it, folded, where a screen reader, or anybody else, finds it.
+Every figure comes with a description in words, which lies in figures/NN.toml and goes by a key, such as "01.boot".
+Notebook front ends drop the alternative text of a saved picture, so `show` puts the description under it, folded,
+where a screen reader, or anybody else, finds it.
 
 Colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart.
 """
 
 import html
+import io
 import math
 
 import matplotlib.pyplot as plt
 import torch
+from PIL import Image
+
+from course_utils.classroom.figures import words
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-plt.rcParams["axes.prop_cycle"] = plt.cycler(color=COLOURS)
+STYLE = {
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelcolor": "#444444",
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "grid.color": "#DDDDDD",
+    "font.size": 10,
+    "lines.linewidth": 2,
+}
+plt.rcParams.update(STYLE)
 
 
 def show(figure, description):
     """Show a matplotlib figure, and under it its description, folded; then close the figure.
 
-    Returns `redraw(figure)`, which puts another figure in its place.
+    `description` is a key of figures/NN.toml, or the words themselves. Returns `redraw(figure)`, which puts another
+    figure in its place.
     """
-    from IPython.display import HTML, display  # only a notebook needs it
+    from IPython.display import display  # only a notebook needs it
 
-    alternative = {"image/png": {"alt": description}}
+    alternative = {"image/png": {"alt": words(description)}}
     place = display(figure, metadata=alternative, display_id=True)
-    display(HTML(f"<details><summary>This figure in words</summary>{html.escape(description)}</details>"))
+    display(folded(description))
     plt.close(figure)
 
     def redraw(figure):
@@ -36,6 +56,43 @@ def show(figure, description):
         plt.close(figure)
 
     return redraw
+
+
+def folded(description):
+    from IPython.display import HTML
+
+    return HTML(f"<details><summary>This figure in words</summary>{html.escape(words(description))}</details>")
+
+
+def show_film(frames, description, seconds=4.0, hold=1.5, zoom=3):
+    """Show frames one after another, again and again, and hold the last one: an animated PNG, at most 1 MB.
+
+    Args:
+        frames: (H, W, 1 or 3) within 0 .. 1 each, as `tile` and `drawn` make them.
+        description: as for `show`; it says what can be seen to move.
+        seconds, hold: how long all frames take, and how long the last one stays.
+        zoom: how many pixels wide each pixel is shown.
+    """
+    from IPython.display import display
+
+    frames = [(torch.as_tensor(frame) * 255).round().byte().squeeze(-1).numpy() for frame in frames]
+    pictures = [Image.fromarray(frame) for frame in [frames[-1], *frames]]  # the first is for who shows stills only
+    times = [round(1000 * seconds / len(frames))] * (len(frames) - 1) + [round(1000 * hold)]
+    file, options = io.BytesIO(), dict(save_all=True, default_image=True, loop=0, optimize=True)
+    pictures[0].save(file, "PNG", append_images=pictures[1:], duration=[times[0], *times], **options)
+    if file.tell() > 1e6:
+        raise ValueError(f"The film has {file.tell() / 1e6:.1f} MB, more than 1. Use fewer, or smaller, frames.")
+    size = {"width": zoom * frames[0].shape[1], "alt": words(description)}
+    display({"image/png": file.getvalue()}, raw=True, metadata={"image/png": size})
+    display(folded(description))
+
+
+def drawn(figure):
+    """A matplotlib figure as a frame of a film, (H, W, 3) within 0 .. 1; closes it."""
+    figure.canvas.draw()
+    picture = torch.from_numpy(figure.canvas.buffer_rgba().__array__().copy())[..., :3] / 255
+    plt.close(figure)
+    return picture
 
 
 def pixels(image):
@@ -107,23 +164,52 @@ def drawable(values):
     return values.detach().cpu().double() if isinstance(values, torch.Tensor) else values
 
 
-def show_curves(panels, description, xlabel, height=2.8, **axes_options):
-    """Curves, {title of the panel: {name of the curve: y, or (x, y)}}; the panels stand side by side.
+def show_curves(panels, description, xlabel, height=2.8, columns=2, **axes_options):
+    """Curves, {title of the panel: {name of the curve: y, or (x, y), or (x, y, spread)}}, each labelled at its end.
 
-    The curves differ in colour and in dashes. `axes_options` go to matplotlib's Axes.set, as yscale="log" does.
+    A spread, like a standard error, is drawn as bars above and below. `axes_options` go to matplotlib's Axes.set, as
+    yscale="log" does.
     """
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(4.2 * len(panels), height), squeeze=False, layout="constrained"
+        rows, columns, figsize=(5.2 * columns, height * rows), squeeze=False, layout="constrained"
     )
-    for axis, (title, curves) in zip(axes.flat, panels.items(), strict=True):
+    for axis, (title, curves) in zip(axes.flat, panels.items(), strict=False):
+        ends = []
         for i, (name, curve) in enumerate(curves.items()):
-            x, y = curve if isinstance(curve, tuple) else (range(len(curve)), curve)
-            axis.plot(drawable(x), drawable(y), LINES[i % len(LINES)], label=name)
+            x, y, *spread = curve if isinstance(curve, tuple) else (range(len(curve)), curve)
+            x, y = drawable(x), drawable(y)
+            axis.plot(x, y, LINES[i % len(LINES)])
+            ends.append((name, x[-1], y[-1], COLOURS[i % len(COLOURS)]))
+            if spread:
+                axis.errorbar(x, y, drawable(spread[0]), fmt="o", color=COLOURS[i], markersize=4, capsize=3)
         axis.set(title=title, xlabel=xlabel, **axes_options)
-        axis.grid(alpha=0.3)
-        if len(curves) > 1:
-            axis.legend(fontsize=8)
+        axis.grid()
+        plain_ticks(axis)
+        if len(ends) > 1:
+            label_ends(axis, ends)
+    for axis in list(axes.flat)[len(panels) :]:
+        axis.axis("off")
     show(figure, description)
+
+
+def plain_ticks(axis):
+    """Numbers as one writes them, 0.001 and 10,000, on logarithmic axes, too."""
+    for side in (axis.xaxis, axis.yaxis):
+        if side.get_scale() == "log":
+            side.set_major_formatter(lambda value, _: f"{value:,.10f}".rstrip("0").rstrip("."))
+            side.set_minor_formatter(lambda value, _: "")
+
+
+def label_ends(axis, ends, least=0.09):
+    """Write each name of (name, x, y, colour) beside its point, at least `least` of the height from the next."""
+    to_share = axis.transData + axis.transAxes.inverted()
+    heights = [to_share.transform((x, y))[1] for _, x, y, _ in ends]
+    height = -1.0
+    for share, (name, _, _, colour) in sorted(zip(heights, ends, strict=True), key=lambda pair: pair[0]):
+        height = max(min(share, 1 - least / 2), height + least)
+        axis.text(1.01, height, name, color=colour, transform=axis.transAxes, va="center", fontsize=9)
 
 
 def show_points(clouds, description, limit=3.0, size=2.0):

@@ -1,7 +1,7 @@
-"""Something to move: live controls under a static figure (notebooks 01, 02, 03, 05 and 06).
+"""Something to move: live controls above a still picture (notebooks 01, 02, 03, 05 and 06).
 
-Each widget is called in a line, as in `noise_slider(image, schedule, "words")`. It first shows a static figure, which
-is all that GitHub, a printed page or a saved notebook has, and then the live controls. Under the controls lies a
+Each widget is called in a line, as in `noise_slider(image, schedule, "01.slider")`. It first shows the live controls,
+and then a still picture, which is all that GitHub, a printed page or a saved notebook has. Under the controls lies a
 function without any widget in it, from their values to a picture, a PNG file, and to words that say what it shows. It
 must be fast: a change should show within 0.2 seconds (benchmarks/widget_speed.py measures it).
 """
@@ -107,6 +107,7 @@ def noise_slider(image, schedule, description):
         schedule: a NoiseSchedule, or any other path.
         description: the static figure in words: three rows, the picture's part, the noise's and x_t, at nine levels.
     """
+    display(noise_slider_box(image, schedule))
     levels = nine_levels(schedule.T)
     of_picture, of_noise = parts_at(image, levels, fixed_noise(image), schedule)
     plotting.show_rows(
@@ -114,7 +115,6 @@ def noise_slider(image, schedule, description):
         description,
         titles=[f"t = {t}" for t in levels.tolist()],
     )
-    display(noise_slider_box(image, schedule))
 
 
 def noise_slider_box(image, schedule):
@@ -147,6 +147,7 @@ def schedule_designer(image, description):
         description: the static figure in words: three rows, linear with T = 1000, linear with T = 50 and the same
             betas, and cosine with T = 50, at nine levels from 0 to T.
     """
+    display(schedule_designer_box(image))
     schedules = {
         "linear, T = 1000": linear_schedule(),
         "linear, T = 50": linear_schedule(50),
@@ -157,7 +158,6 @@ def schedule_designer(image, description):
         description,
         titles=["t = 0", "T / 8", "T / 4", "3T / 8", "T / 2", "5T / 8", "3T / 4", "7T / 8", "t = T"],
     )
-    display(schedule_designer_box(image))
 
 
 def schedule_designer_box(image):
@@ -246,10 +246,10 @@ def unet_explorer(unet, image, description):
         description: the static figure in words: the image once for each part, what is seen tinted.
     """
     explored = explore(unet, image)
+    display(unet_explorer_box(explored))
     plotting.show_images(
         torch.cat([picture for picture, _ in explored.values()]), description, titles=list(explored), columns=7
     )
-    display(unet_explorer_box(explored))
 
 
 def unet_explorer_box(explored):
@@ -338,13 +338,13 @@ def trajectory_scrubber(states, description):
         description: the static figure in words: two rows, x_t and x_0_hat of the first image, at nine steps.
     """
     states = list(states)
+    display(trajectory_scrubber_box(states))
     seen = [states[i] for i in torch.linspace(0, len(states) - 1, min(9, len(states))).round().int().tolist()]
     plotting.show_rows(
         {"x_t": torch.cat([x[:1] for _, x, _ in seen]), "x_0_hat": torch.cat([x_0_hat[:1] for _, _, x_0_hat in seen])},
         description,
         titles=[f"t = {s}" for s, _, _ in seen],
     )
-    display(trajectory_scrubber_box(states))
 
 
 def trajectory_scrubber_box(states):
@@ -389,12 +389,12 @@ def steps_and_eta(denoise, x_T, schedule, description):
             for each eta.
     """
     made = make_all(denoise, x_T, schedule)
+    display(steps_and_eta_box(made))
     plotting.show_rows(
         {f"eta = {eta:g}": torch.cat([made[num_steps, eta][:1] for num_steps in NUM_STEPS]) for eta in ETAS},
         description,
         titles=[f"{num_steps} steps" for num_steps in NUM_STEPS],
     )
-    display(steps_and_eta_box(made))
 
 
 def make_all(denoise, x_T, schedule):

@@ -101,6 +101,12 @@ def test_a_new_notebook_gets_the_badge_and_the_first_cell():
 # The first cell
 
 
+def test_first_cell_is_folded_in_every_notebook():
+    for path in NOTEBOOKS:
+        first = next(cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+        assert first.metadata == stamp_links.FOLDED
+
+
 @pytest.fixture
 def missing(monkeypatch):
     """The packages that seem not to be installed: a set that a test may change."""
@@ -162,24 +168,26 @@ def test_first_cell_takes_the_checkout_around_it(run_first_cell, monkeypatch, tm
 
 def test_first_cell_without_a_way_to_the_course_says_so(run_first_cell, monkeypatch, tmp_path):
     redirect(monkeypatch, "file:///nowhere")
-    with pytest.raises(ModuleNotFoundError, match=f"(?s)`git clone .*{address()}.*nowhere.*run this cell again"):
+    with pytest.raises(ModuleNotFoundError, match=f"`git clone .*{address()}.*` failed.*run this cell again"):
         run_first_cell()
     assert list(tmp_path.iterdir()) == []  # so that it can be run again
 
 
 def test_first_cell_without_git_says_so(run_first_cell, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ModuleNotFoundError, match=r"(?s)git.*With git and a network, run this cell again"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"`git clone .*` failed. With git and a network, run this cell again"
+    ):
         run_first_cell()
 
 
 @pytest.fixture
 def pip(monkeypatch):
-    """The commands with which the cell calls pip, which does not run; the test may have it fail."""
+    """The commands by which the cell calls pip, which does not run; the test may have it fail."""
     calls, run = SimpleNamespace(commands=[], returncode=0), subprocess.run
 
     def instead(command, **options):
-        if " -m pip " not in command:
+        if "pip" not in command:
             return run(command, **options)
         calls.commands.append(command)
         return SimpleNamespace(returncode=calls.returncode, stderr="no network")
@@ -194,7 +202,7 @@ def test_first_cell_adds_only_the_packages_that_are_missing_and_nothing_with_the
     redirect(monkeypatch, remote)
     missing |= {"jaxtyping", "wadler_lindig"}
     run_first_cell()
-    assert pip.commands == [f'"{sys.executable}" -m pip install --quiet --no-deps jaxtyping wadler_lindig']
+    assert pip.commands == [[sys.executable, *"-m pip install --quiet --no-deps jaxtyping wadler_lindig".split()]]
 
 
 def test_first_cell_that_cannot_add_a_package_says_so_and_can_run_again(
@@ -203,7 +211,7 @@ def test_first_cell_that_cannot_add_a_package_says_so_and_can_run_again(
     redirect(monkeypatch, remote)
     missing.add("beartype")
     pip.returncode = 1
-    with pytest.raises(ModuleNotFoundError, match=r"pip install .* beartype` says: no network"):
+    with pytest.raises(ModuleNotFoundError, match=r"(?s)needs beartype.*no network"):
         run_first_cell()
     pip.returncode = 0
     run_first_cell()
