@@ -202,7 +202,8 @@ def test_first_cell_adds_only_the_packages_that_are_missing_and_nothing_with_the
     redirect(monkeypatch, remote)
     missing |= {"jaxtyping", "wadler_lindig"}
     run_first_cell()
-    assert pip.commands == [[sys.executable, *"-m pip install --quiet --no-deps jaxtyping wadler_lindig".split()]]
+    [command] = pip.commands
+    assert command[1:] == ["-m", "pip", "install", "--quiet", "--no-deps", "jaxtyping", "wadler_lindig"]
 
 
 def test_first_cell_that_cannot_add_a_package_says_so_and_can_run_again(
