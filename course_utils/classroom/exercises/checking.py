@@ -22,6 +22,7 @@ import torch
 
 from course_utils.annotations import describe
 from course_utils.checkpoints import write_whole
+from course_utils.classroom import cards
 from course_utils.classroom.exercises import (
     encoding,
     forward,
@@ -34,7 +35,7 @@ from course_utils.classroom.exercises import (
     unet,
     walks,
 )
-from course_utils.classroom.exercises.comparing import Raised, difference, in_words, named, where
+from course_utils.classroom.exercises.comparing import Raised, difference, in_words, named, side_by_side, where
 from course_utils.data import DATA
 
 EXERCISES = {  # in the order in which the notebooks ask for them
@@ -51,7 +52,8 @@ EXERCISES = {  # in the order in which the notebooks ask for them
 }
 LONGEST = 2000  # characters of what is said of an attempt: some exceptions tell a novel
 PROGRESS = DATA.parent / "my_work" / "progress.json"
-RIGHT, WRONG, NOT_ATTEMPTED = "right", "wrong", "not attempted"
+RIGHT, WRONG, NOT_ATTEMPTED = "right", "not right yet", "not attempted yet"
+PRAISE = ("Well done.", "That's it.", "Nicely done.", "Exactly so.")
 hints_shown = {}
 
 
@@ -74,16 +76,12 @@ def check(name, attempt):
     except Exception as error:  # what it returns is so odd that it can't even be compared
         verdict = Verdict(WRONG, f"What it returns can't be compared: {type(error).__name__}: {error}")
     keep(name, verdict)
-    goes_on = "The notebook goes on with the finished version."
-    if verdict.status == RIGHT:
-        print(f"{name}: right. The notebook goes on with your version.")
-        return attempt
-    if verdict.status == NOT_ATTEMPTED:
-        print(f"{name}: not attempted yet. {verdict.text}{goes_on}")
-    else:
-        said = at_most(LONGEST, verdict.text)
-        print(f'{name}: not right yet. {said}\n{goes_on} hint("{name}") helps; then run the cell again.')
-    return exercise.finished
+    right = verdict.status == RIGHT
+    text = PRAISE[list(EXERCISES).index(name) % len(PRAISE)] if right else at_most(LONGEST, verdict.text)
+    goes_on = f"The notebook goes on with {'your' if right else 'the finished'} version."
+    hints = () if right else exercise.hints
+    cards.show(cards.verdict(name, verdict.status, text, goes_on, verdict.values, hints))
+    return attempt if right else exercise.finished
 
 
 def at_most(length, text):
@@ -154,6 +152,7 @@ def head(node, text):
 class Verdict:
     status: str
     text: str = ""
+    values: tuple[str, str] | None = None  # what came back and what should have, where that helps
 
 
 def judge(exercise, attempt):
@@ -171,7 +170,8 @@ def judge(exercise, attempt):
     for i, (value, right) in enumerate(zip(found, expected, strict=True)):
         text = None if isinstance(value, Raised) else difference(value, right, exercise.tolerance)
         if text is not None or isinstance(value, Raised):
-            return Verdict(WRONG, diagnosis(exercise, found) or in_general(exercise, i, value, right, text))
+            said = diagnosis(exercise, found) or in_general(exercise, i, value, right, text)
+            return Verdict(WRONG, said, side_by_side(value, right))
     if changed is not None:
         return Verdict(WRONG, f"What it returns is right, but it changes its argument {changed}. Work on a copy.")
     return Verdict(RIGHT)
@@ -253,15 +253,13 @@ def in_general(exercise, i, found, expected, text):
 
 
 def progress():
-    """Print which exercises are solved, by notebook. It is kept from one day to the next, in my_work/."""
-    kept = read_progress()
-    solved = {name for name in EXERCISES if kept.get(name, {}).get("right")}
-    for notebook in sorted({exercise.notebook for exercise in EXERCISES.values()}):
-        print(f"Notebook {notebook}")
-        for name in [name for name, exercise in EXERCISES.items() if exercise.notebook == notebook]:
-            tries = kept.get(name, {}).get("tries", 0)
-            print(f"  [{'x' if name in solved else ' '}] {name:28} {in_tries(name in solved, tries)}")
-    print(f"{len(solved)} of {len(EXERCISES)} solved")
+    """Show which exercises are solved, by notebook. It is kept from one day to the next, in my_work/."""
+    kept, notebooks = read_progress(), {}
+    for name, exercise in sorted(EXERCISES.items(), key=lambda item: item[1].notebook):
+        entry = kept.get(name, {"tries": 0, "right": None})
+        solved = bool(entry["right"])
+        notebooks.setdefault(exercise.notebook, []).append((name, solved, in_tries(solved, entry["tries"])))
+    cards.show(cards.progress(notebooks))
 
 
 def in_tries(solved, tries):

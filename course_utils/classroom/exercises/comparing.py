@@ -110,6 +110,20 @@ def beyond(found, expected, tolerance):
     return ~(near | (found == expected) | (found.isnan() & expected.isnan()))  # equal infinities have no difference
 
 
+def side_by_side(found, expected):
+    """The two values where they differ most, as text, or None where words say it better."""
+    if is_number(found) and is_number(expected):
+        return f"{float(found):.6g}", f"{float(expected):.6g}"
+    if not (isinstance(found, torch.Tensor) and isinstance(expected, torch.Tensor) and found.shape == expected.shape):
+        return None
+    if found.is_complex() or found.dtype != expected.dtype:
+        return None
+    found, expected = found.detach().double(), expected.detach().double()
+    worst = (found - expected).abs().nan_to_num(float("inf")).argmax()
+    place = [int(i) for i in torch.unravel_index(worst, found.shape)]
+    return tuple(f"{values.flatten()[worst]:.6g}   at {place}" for values in (found, expected))
+
+
 def described(value):
     return f"a {type(value).__name__} of {len(value)}" if isinstance(value, (list, tuple)) else describe(value)
 
