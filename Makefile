@@ -76,7 +76,7 @@ site: .venv/site
 # Every page in a Chromium, without a network. The screenshots, in runs/site/, are for looking at. About five minutes.
 test-site: site
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
-	$(BIN)/python -m pytest tests/pages/site.py
+	$(BIN)/python -m pytest tests/pages/website.py
 
 # The repository's address, from pyproject.toml to where it is needed. For a fork: `make links REPO=owner/name`.
 links: .venv/installed

@@ -1,4 +1,4 @@
-"""What the site's table of contents holds. (The site itself: tests/pages/site.py, which needs it built.)"""
+"""What the site's table of contents holds. (The site itself: tests/pages/website.py, which needs it built.)"""
 
 import ast
 import re
