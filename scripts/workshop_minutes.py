@@ -85,7 +85,7 @@ def exercise_minutes(name):
 def running_minutes(number):
     """The README's figure for a notebook."""
     [row] = [line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if f"(notebooks/{number}_" in line]
-    time = row.split("|")[4]
+    time = row.split("|")[5]
     minutes, seconds = (re.search(rf"(\d+) {unit}\b", time) for unit in ("min", "s"))
     return (int(minutes[1]) if minutes else 0) + (int(seconds[1]) if seconds else 0) / 60
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import stamp_minutes
 
 from course_utils.classroom.exercises.checking import EXERCISES
 
@@ -248,21 +249,22 @@ def test_normalising_removes_what_editors_leave(tmp_path):
     assert [output.text for output in normal.cells[0].outputs] == ["100 %\ndone\n"]
 
 
-def test_stated_reading_time_is_the_rules(path):
-    """150 words a minute and half a minute for each code cell, to 5 minutes; in the notebook and in the README."""
-    notebook = read(path)
-    words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
-    minutes = 5 * round((words / 150 + len(code_cells(notebook)) / 2) / 5)
-    assert any(f"| **Reading** | about {minutes} minutes |" in cell.source for cell in notebook.cells)
-    [row] = [line for line in (ROOT / "README.md").read_text().splitlines() if f"(notebooks/{path.name})" in line]
-    assert f"| {minutes} min |" in row
+def test_stated_times_are_the_rules():
+    """In the README, in notebook 00, in each notebook and in the workshop: `python scripts/stamp_minutes.py`."""
+    for file in [ROOT / "README.md", *NOTEBOOKS, *stamp_minutes.PAGES.values()]:
+        assert stamp_minutes.stamped(file) == file.read_text(encoding="utf-8"), file
 
 
-def test_notebook_00_states_the_reading_times_of_the_readme():
-    def minutes(text, folder):
-        return dict(re.findall(rf"\]\({folder}(0[1-6]_\w+\.ipynb)\).*? \| (\d+) min \|", text))
+def test_every_notebook_states_its_times(path):
+    number = path.name[:2]
+    texts = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    stated = f"about {stamp_minutes.reading(number)} minutes, {stamp_minutes.all_of_it(number)} with the exercises"
+    assert any(f"| **Reading** | {stated} |" in text for text in texts)
+    times = f"| {stamp_minutes.reading(number)} min | {stamp_minutes.all_of_it(number)} min |"
+    assert re.search(rf"\(notebooks/{path.name}\) .*{re.escape(times)}", (ROOT / "README.md").read_text("utf-8"))
+    if number != "00":
+        assert re.search(rf"\({path.name}\) .*{re.escape(times)}", "\n".join(map(all_text, NOTEBOOKS[:1])))
 
-    table = "\n".join(cell.source for cell in read(NOTEBOOKS[0]).cells if cell.cell_type == "markdown")
-    stated = minutes(table, "")
-    assert len(stated) == 6
-    assert stated == minutes((ROOT / "README.md").read_text(), "notebooks/")
+
+def all_text(path):
+    return "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
