@@ -8,6 +8,7 @@ the quiz as well. Both are to five minutes. Running times are measured, and stay
 """
 
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -20,12 +21,17 @@ def to_five(minutes):
     return 5 * round(minutes / 5)
 
 
+@cache
+def parts(number):
+    return sections(number).values()
+
+
 def reading(number):
-    return to_five(sum(part.words / 150 + part.code_cells / 2 for part in sections(number).values()))
+    return to_five(sum(part.words / 150 + part.code_cells / 2 for part in parts(number)))
 
 
 def all_of_it(number):
-    return to_five(sum(part.minutes() for part in sections(number).values()))
+    return to_five(sum(part.minutes() for part in parts(number)))
 
 
 def in_table(text, folder):
@@ -42,9 +48,8 @@ def in_notebook(text, number):
 
 
 def in_page(text, number):
-    parts = sections(number).values()
-    everything = to_five(sum(part.minutes() for part in parts) + running_minutes(number))
-    exercises = to_five(sum(part.minutes() - part.minutes([]) for part in parts))
+    everything = to_five(sum(part.minutes() for part in parts(number)) + running_minutes(number))
+    exercises = to_five(sum(part.minutes() - part.minutes([]) for part in parts(number)))
     stated = f"about {everything} minutes with everything, {exercises} of them for exercises"
     return re.sub(r"about \d+ minutes with everything, \d+ of them for exercises", stated, text)
 

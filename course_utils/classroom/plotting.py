@@ -12,6 +12,7 @@ import io
 import math
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from PIL import Image
 
@@ -79,7 +80,7 @@ def show_film(frames, description, seconds=4.0, hold=1.5, zoom=3):
     pictures = [Image.fromarray(frame) for frame in [frames[-1], *frames]]  # the first is for who shows stills only
     times = [round(1000 * seconds / len(frames))] * (len(frames) - 1) + [round(1000 * hold)]
     file, options = io.BytesIO(), dict(save_all=True, default_image=True, loop=0, optimize=True)
-    pictures[0].save(file, "PNG", append_images=pictures[1:], duration=[times[0], *times], **options)
+    pictures[0].save(file, "PNG", append_images=pictures[1:], duration=times, **options)
     if file.tell() > 1e6:
         raise ValueError(f"The film has {file.tell() / 1e6:.1f} MB, more than 1. Use fewer, or smaller, frames.")
     size = {"width": zoom * frames[0].shape[1], "alt": words(description)}
@@ -90,7 +91,7 @@ def show_film(frames, description, seconds=4.0, hold=1.5, zoom=3):
 def drawn(figure):
     """A matplotlib figure as a frame of a film, (H, W, 3) within 0 .. 1; closes it."""
     figure.canvas.draw()
-    picture = torch.from_numpy(figure.canvas.buffer_rgba().__array__().copy())[..., :3] / 255
+    picture = torch.from_numpy(np.array(figure.canvas.buffer_rgba()))[..., :3] / 255
     plt.close(figure)
     return picture
 

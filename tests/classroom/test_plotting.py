@@ -1,10 +1,13 @@
 """The figures' helpers: what they draw, and that every figure comes with its description."""
 
+import io
+
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from PIL import Image
 
-from course_utils.classroom import plotting
+from course_utils.classroom import figures, plotting
 from course_utils.unet import UNet, shapes_through
 
 
@@ -84,3 +87,71 @@ def test_save_grid_writes_grey_values(tmp_path):
     picture = plt.imread(tmp_path / "grid.png")
     assert picture[0, 0, :3].tolist() == [0, 0, 0]
     assert picture[0, 3, :3].tolist() == [1, 1, 1]
+
+
+FRAMES = [torch.full((4, 6, 1), share) for share in (0.0, 0.5, 1.0)]
+
+
+def test_film_is_an_animated_png_with_its_words_that_shows_the_last_frame_where_nothing_moves(monkeypatch):
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", lambda *objects, **options: displayed.append((objects[0], options)))
+    plotting.show_film(FRAMES, "three greys", seconds=3.0, hold=2.0, zoom=5)
+    (bundle, options), (page, _) = displayed
+    film = Image.open(io.BytesIO(bundle["image/png"]))
+    assert "three greys" in page.data
+    assert options["metadata"]["image/png"] == {"width": 30, "alt": "three greys"}
+    assert film.n_frames == 1 + len(FRAMES)
+    greys, times = [], []
+    for number in range(film.n_frames):
+        film.seek(number)
+        greys.append(film.convert("L").getpixel((0, 0)))
+        times.append(film.info.get("duration"))
+    assert greys == [255, 0, 128, 255]
+    assert times[1:] == [1000.0, 1000.0, 2000.0]
+
+
+def test_film_that_is_too_large_is_refused():
+    with pytest.raises(ValueError, match=r"more than 1\. Use fewer, or smaller, frames"):
+        plotting.show_film([torch.rand(800, 800, 3) for _ in range(2)], "words")
+
+
+def test_figure_is_drawn_as_a_frame():
+    figure = plt.figure(figsize=(2, 1), dpi=50)
+    frame = plotting.drawn(figure)
+    assert frame.shape == (50, 100, 3)
+    assert frame.min() == frame.max() == 1
+    assert not plt.fignum_exists(figure.number)
+
+
+def test_names_of_curves_stand_at_their_ends_and_apart(shown):
+    plotting.show_curves({"": {"one": [0, 1], "two": [1, 1.001], "three": [2, 0]}}, "words", "t")
+    [(figure, _)] = shown
+    names = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
+    assert set(names) == {"one", "two", "three"}
+    assert names["three"] < names["one"] < names["two"]
+    assert names["two"] - names["one"] > 0.08
+
+
+def test_ticks_are_plain_numbers_on_logarithmic_axes(shown):
+    plotting.show_curves({"": {"": ([1, 2, 3], [0.001, 1, 10000])}}, "words", "t", yscale="log")
+    [(figure, _)] = shown
+    figure.draw_without_rendering()
+    said = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert {"0.001", "1", "10,000"} <= set(said)
+
+
+def test_spread_is_drawn_as_bars(shown):
+    plotting.show_curves({"": {"a": ([1, 2], [3.0, 4.0], [0.5, 0.25])}}, "words", "t")
+    [(figure, _)] = shown
+    [bars] = figure.axes[0].collections
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[2.5, 3.5], [3.75, 4.25]]
+
+
+def test_descriptions_go_by_keys(monkeypatch):
+    monkeypatch.setattr(
+        figures, "entries", lambda notebook: {"boot": "A boot,\nat t = {t:,}."} if notebook == "01" else {}
+    )
+    assert figures.words("01.boot", t=1000) == "A boot, at t = 1,000."
+    assert figures.words("words of one's own") == "words of one's own"
+    with pytest.raises(KeyError, match=r"01\.toml has no description called shoe. It has: boot"):
+        figures.words("01.shoe")

@@ -172,12 +172,12 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_static_figure_comes_first_and_then_the_controls(name, monkeypatch):
+def test_controls_come_first_and_then_a_still_picture(name, monkeypatch):
     shown = []
     monkeypatch.setattr(plotting, "show", lambda figure, description: shown.append((figure, description)))
     monkeypatch.setattr(widgets, "display", shown.append)
     assert SHOWN[name]() is None  # a cell ends with it, and would print anything else
-    [(figure, description), box] = shown
+    [box, (figure, description)] = shown
     figure.draw_without_rendering()
     plt.close(figure)
     assert description == "words"
