@@ -25,12 +25,14 @@ from course_utils.checkpoints import write_whole
 from course_utils.classroom import cards
 from course_utils.classroom.exercises import (
     encoding,
+    families,
     forward,
     loss,
     predictions,
     schedule,
     scheduler,
     steps,
+    structure,
     training,
     unet,
     walks,
@@ -170,7 +172,12 @@ def judge(exercise, attempt):
     for i, (value, right) in enumerate(zip(found, expected, strict=True)):
         text = None if isinstance(value, Raised) else difference(value, right, exercise.tolerance)
         if text is not None or isinstance(value, Raised):
-            said = diagnosis(exercise, found) or in_general(exercise, i, value, right, text)
+            said = (
+                diagnosis(exercise, found)
+                or in_a_family(exercise, found)
+                or structure.diagnosis(found, expected, exercise)
+            )
+            said = said or in_general(exercise, i, value, right, text)
             return Verdict(WRONG, said, side_by_side(value, right))
     if changed is not None:
         return Verdict(WRONG, f"What it returns is right, but it changes its argument {changed}. Work on a copy.")
@@ -197,15 +204,20 @@ def observations(exercise, attempt):
     for case in cases:
         arguments = named(exercise.finished, case)
         before = {name: value.clone() for name, value in arguments.items() if isinstance(value, torch.Tensor)}
-        with random_state_kept(), warnings.catch_warnings(action="ignore"):
-            try:
-                found.append(exercise.observe(attempt, case))
-            except (Exception, SystemExit) as error:
-                found.append(Raised(error))
+        found.append(observed(exercise, attempt, case))
         for name, value in before.items():
             if difference(arguments[name], value, 0) is not None:
                 changed = changed or name
     return found, changed
+
+
+def observed(exercise, attempt, case):
+    """What the attempt does in one case; what it raises is an observation, too."""
+    with random_state_kept(), warnings.catch_warnings(action="ignore"):
+        try:
+            return exercise.observe(attempt, case)
+        except (Exception, SystemExit) as error:
+            return Raised(error)
 
 
 @contextlib.contextmanager
@@ -236,6 +248,21 @@ def diagnosis(exercise, found):
         if same(exercise, found, mistake.attempt, same_dtype=False):
             return mistake.message
     return None
+
+
+def in_a_family(exercise, found):
+    """The message of the finished version with something changed that does just what was found, or None."""
+    cases = exercise.cases
+
+    def agrees(version):
+        with random_state_kept():
+            made = cases()
+        for case, value in zip(made, found, strict=True):
+            if difference(observed(exercise, version, case), value, exercise.tolerance, same_dtype=False) is not None:
+                return False
+        return True
+
+    return families.diagnosis(source(exercise.finished), exercise.finished, agrees)
 
 
 def in_general(exercise, i, found, expected, text):
