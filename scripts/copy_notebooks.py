@@ -1,4 +1,4 @@
-"""Copy the notebooks to my_work/, where there is no copy yet: yours are never overwritten.
+"""Copy the notebooks to my_work/, unless there is a copy already: yours are never overwritten.
 
 python scripts/copy_notebooks.py
 """
