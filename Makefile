@@ -1,8 +1,8 @@
-# Every line here is one that you could type yourself. For Windows, conda and a CPU-only torch see README.md.
+# Every line here is one you could type yourself. For Windows, conda and a CPU-only torch, see README.md.
 
 PYTHON ?= python3
 BIN := .venv/bin
-ROOT := $(if $(filter 0,$(shell id -u)),--allow-root) # JupyterLab wants to be told that root means it
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root) # JupyterLab refuses to run as root unless told to
 
 .PHONY: lab test check test-browser test-colab test-environment stress notebooks bench links doctor
 .PHONY: check-in slides test-slides site test-site
@@ -11,12 +11,12 @@ lab: .venv/installed
 	$(BIN)/python scripts/copy_notebooks.py
 	$(BIN)/jupyter lab $(ROOT) --notebook-dir my_work --LabApp.default_url /lab/tree/00_start_here.ipynb
 
-# Two tests at a time, and then two notebooks.
+# Two tests at a time, then two notebooks.
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env notebooks
 
-# Needs a Chromium or Chrome: Debian's, say, with `apt-get install chromium`.
+# Needs Chromium or Chrome, such as Debian's: `apt-get install chromium`.
 test-browser: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest tests/pages/jupyterlab.py
@@ -25,7 +25,7 @@ test-browser: .venv/installed
 test-colab: .venv/installed build/colab/installed
 	$(BIN)/python -m pytest tests/notebooks/colab.py
 
-# What conda does with environment.yml, as far as pip does it, and `make check` there. About ten minutes.
+# What conda does with environment.yml, as far as pip can do it, then `make check` in there. About ten minutes.
 test-environment: .venv/installed
 	$(PYTHON) -m venv --clear build/environment
 	$(BIN)/python scripts/pip_part.py environment.yml > build/environment/requirements.txt
@@ -39,11 +39,11 @@ doctor: .venv/installed
 check-in: .venv/installed
 	$(BIN)/python -m course_utils.classroom.doctor --line "$(NAME)"
 
-# To build/slides: a file for each notebook and the hand-out. None of them needs a network.
+# Writes to build/slides: a file for each notebook, and the hand-out. None of them needs a network.
 slides: .venv/slides
 	$(BIN)/python scripts/make_slides.py
 
-# Every slide in a Chromium: it fits, and nothing is fetched. The screenshots, in runs/slides/, are for looking at.
+# Opens every slide in Chromium: it must fit, and fetch nothing. Look at the screenshots in runs/slides/.
 test-slides: slides
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest tests/pages/slides.py
@@ -57,28 +57,28 @@ notebooks: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 	$(BIN)/python scripts/normalise_notebooks.py notebooks/*.ipynb
 
-# Trains, and is killed a hundred times on the way.
+# Trains, and gets killed a hundred times on the way.
 stress: .venv/installed
 	rm -rf build/stress && mkdir -p build/stress
 	$(BIN)/python scripts/killed_runs.py build/stress 100
 	STRESS=1 $(BIN)/python -m pytest tests/mathematics/test_properties.py
 
-# A good hour on two cores that do nothing else. It goes on where it was stopped.
+# Takes a good hour on two otherwise idle cores. If stopped, it picks up where it left off.
 bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/bench.py
 
-# To build/site/index.html. Needs no network once it is installed. Always afresh: a second build would not warn again.
+# Writes build/site/index.html. Needs no network once installed. Always starts afresh: a rebuild would not warn again.
 site: .venv/site
 	rm -rf build/site build/doctrees build/jupyter_execute docs/reference
 	$(BIN)/python -m sphinx -W --keep-going --quiet -c docs -d build/doctrees . build/site
 
-# Every page in a Chromium, without a network. The screenshots, in runs/site/, are for looking at. About five minutes.
+# Opens every page in Chromium, without a network. Look at the screenshots in runs/site/. About five minutes.
 test-site: site
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest tests/pages/website.py
 
-# The repository's address, from pyproject.toml to where it is needed. For a fork: `make links REPO=owner/name`.
+# Copies the repository's address from pyproject.toml to wherever it is needed. For a fork: `make links REPO=owner/name`.
 links: .venv/installed
 	$(BIN)/python scripts/stamp_links.py $(REPO)
 
@@ -91,7 +91,7 @@ links: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[slides]'
 	touch .venv/slides
 
-# What Colab ships, as far as the course needs it; its ipywidgets are of version 7.
+# What Colab ships, as far as the course needs it; its ipywidgets is version 7.
 build/colab/installed:
 	$(PYTHON) -m venv build/colab
 	build/colab/bin/python -m pip install torch torchvision matplotlib 'ipywidgets<8' tqdm safetensors ipykernel

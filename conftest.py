@@ -1,4 +1,4 @@
-"""How all tests run: one thread for each process, so that two can share two cores, and notebooks beside each other."""
+"""How all tests run: one thread per process, so that two can share two cores, and notebooks side by side."""
 
 import os
 import re
@@ -11,13 +11,13 @@ README = Path(__file__).parent / "README.md"
 
 
 def pytest_configure(config):
-    config.option.loadscopereorder = False  # of xdist: files in our own order, not by their number of tests
+    config.option.loadscopereorder = False  # xdist's: keep files in our own order, not by number of tests
     if getattr(config.option, "nbval_lax", False) and os.name == "posix":
         give_kernels_sockets(config)
 
 
 def give_kernels_sockets(config):
-    """Have nbval's kernels listen on sockets in a folder: two that start at once can be given the same TCP port."""
+    """Have nbval's kernels listen on sockets in a folder: two that start at once could get the same TCP port."""
     import nbval.kernel
 
     folder = tempfile.TemporaryDirectory(prefix="kernel")
@@ -26,7 +26,7 @@ def give_kernels_sockets(config):
 
 
 def pytest_collection_modifyitems(items):
-    """What takes longest first: slow tests, and notebooks by the README's table. So the last to end is a short one."""
+    """Longest first: slow tests, and notebooks by the README's table, so that the last one to end is short."""
     times = re.findall(r"\(notebooks/(\w+\.ipynb)\).* \| (?:(\d+) min ?)?(?:(\d+) s )?\| ", README.read_text("utf-8"))
     seconds = {name: 60 * int(minutes or 0) + int(seconds or 0) for name, minutes, seconds in times}
     items.sort(key=lambda item: (-seconds.get(item.path.name, 0), item.get_closest_marker("slow") is None))

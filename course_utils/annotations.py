@@ -1,7 +1,7 @@
 """The types that public functions are annotated with, and `checked`, which checks each call against them.
 
-A batch is `Float[Tensor, "B *shape"]` (jaxtyping): in one call, B and shape mean the same for every argument, so noise
-for one image beside four images is refused, where torch would stretch it in silence.
+A batch is `Float[Tensor, "B *shape"]` (jaxtyping): within one call, B and shape are the same for every argument. So
+noise for one image next to four images is refused, where torch would silently broadcast it.
 """
 
 import functools
@@ -22,18 +22,18 @@ IN_WORDS = {Callable: "a function"}
 
 
 def named(hint, words):
-    """The type, with what errors call it."""
+    """The type itself; `words` is what error messages call it."""
     IN_WORDS[hint] = words
     return hint
 
 
 def are_betas(beta):
-    """Entry 0 is 0, the others lie within (0, 1), and step 1 adds noise that float64 can see."""
+    """Entry 0 is 0, the others lie in (0, 1), and step 1 adds enough noise for float64 to notice."""
     within = ((beta[1:] > 0) & (beta[1:] < 1)).all()
     return len(beta) > 1 and bool(within and beta[0] == 0 and 1 - beta[1].double() < 1)
 
 
-# Images (B, C, H, W), points (B, D), or one number for each item, (B,)
+# Images (B, C, H, W), points (B, D), or one number per item, (B,)
 Batch = named(Float[Tensor, "B *shape"], "a floating-point tensor of shape (B, ...)")
 Bytes = named(UInt8[Tensor, "B *shape"], "a uint8 tensor of shape (B, ...), 0 .. 255, not scaled yet")
 Labels = named(Int[Tensor, " B"], "an integer tensor of shape (B,)")
@@ -41,29 +41,29 @@ Levels = named(Integral | Labels, "a whole number, or an integer tensor of shape
 Count = named(Annotated[Integral, Is[lambda number: number >= 1]], "a whole number of at least 1")
 Share = named(Annotated[Real, Is[lambda number: 0 <= number <= 1]], "a number within 0 .. 1")
 Whole = named(
-    Annotated[Sequence, Is[lambda its: all(isinstance(one, Integral) for one in its)]], "whole numbers in a list"
+    Annotated[Sequence, Is[lambda its: all(isinstance(one, Integral) for one in its)]], "a list of whole numbers"
 )
 RISES = Is[lambda its: len(its) > 0 and its[0] >= 1 and all(t < s for t, s in pairwise(its))]
-Rising = named(Annotated[Whole, RISES], "a list of levels that rise from 1 or above")
+Rising = named(Annotated[Whole, RISES], "a list of increasing levels, all at least 1")
 Betas = named(
-    Annotated[Float[Tensor, " T_plus_1"], Is[are_betas]], "floats: first 0, then all strictly between 0 and 1"
+    Annotated[Float[Tensor, " T_plus_1"], Is[are_betas]], "floats: first 0, then values strictly between 0 and 1"
 )
-# Whatever has the two tables of a Gaussian path: the package's, or a learner's own class. (A Protocol says the same,
-# and takes three times as long to check.)
+# Anything with the two tables of a Gaussian path: the package's own class, or a learner's. (A Protocol would say the
+# same, but takes three times as long to check.)
 Path = named(Annotated[object, Is[lambda path: hasattr(path, "noise_rate")]], "a path, such as cosine_schedule()")
 
 
-PLAIN = {Batch, Integral, object}  # for these, isinstance says the same, and faster
+PLAIN = {Batch, Integral, object}  # for these, isinstance gives the same answer, faster
 
 
 class WrongArgument(TypeError, ValueError):
-    """A call that does not fit the function's annotations, or what its docstring asks for."""
+    """A call that breaks the function's annotations, or what its docstring asks for."""
 
 
 def checked(function):
-    """The function, or the class, with the arguments of every call checked against its annotations.
+    """The function or class, with the arguments of every call checked against its annotations.
 
-    All batches of one call must also have one dtype.
+    All batches in one call must also share a dtype.
     """
     if isinstance(function, type):
         function.__init__ = checked(function.__init__)
@@ -75,24 +75,24 @@ def checked(function):
     def wrapper(*args, **kwargs):
         dtype = None
         with jaxtyped("context"):  # in which B and shape keep their meaning
-            for name, value in chain(zip(names, args), kwargs.items()):  # noqa: B905, the call itself counts
+            for name, value in chain(zip(names, args), kwargs.items()):  # noqa: B905, the call checks the count
                 hint = hints.get(name, object)
                 if not (isinstance(value, hint) if hint in PLAIN else is_bearable(value, hint)):
                     raise wrong(function, name, dict(zip(names, args, strict=False)) | kwargs)
                 if hint is Batch and value.dtype != (dtype := dtype or value.dtype):
-                    raise WrongArgument(f"{name} must be of dtype {dtype}, as others here, but is {describe(value)}.")
+                    raise WrongArgument(f"{name} must have dtype {dtype} like the others, but is {describe(value)}.")
         return function(*args, **kwargs)
 
     return wrapper
 
 
 def wrong(function, name, arguments):
-    """The error that says which argument does not fit, what was passed, and what to do."""
+    """The error that says which argument is wrong, what was passed, and what to do."""
     value, hint = arguments[name], inspect.get_annotations(function)[name]
     others = {other: its for other, its in arguments.items() if isinstance(its, Tensor) and other != name}
-    if others and jaxtyped(typechecker=None)(is_bearable)(value, hint):  # by itself it would do
+    if others and jaxtyped(typechecker=None)(is_bearable)(value, hint):  # fine on its own
         beside = ", ".join(f"{other} of shape {tuple(its.shape)}" for other, its in others.items())
-        must, do = f"fit {beside}", "Nothing is stretched to fit."
+        must, do = f"match {beside}", "Nothing is broadcast."
     else:
         must, do = f"be {in_words(hint)}", advice(value, hint)
     called = function.__qualname__.removesuffix(".__init__").replace(".<locals>", "")
@@ -118,22 +118,22 @@ def describe(value):
 
 
 def advice(value, hint=Batch):
-    """What to do, where the kind of the value says it."""
+    """What to do, where the kind of value suggests it."""
     if hasattr(value, "__array__") and not isinstance(value, Tensor):
-        return "torch.from_numpy(...) makes a tensor of an array."
+        return "torch.from_numpy(...) turns an array into a tensor."
     if hint is Batch and isinstance(value, Tensor) and value.dtype == torch.uint8:
-        return "course_utils.data.scale makes floats within -1 .. 1 of pictures."
+        return "course_utils.data.scale turns pictures into floats within -1 .. 1."
     if hint in (Levels, Labels) and isinstance(value, Tensor) and value.is_floating_point():
         return "If these are whole numbers, use .long()."
     if hint in (Batch, Bytes, Levels, Labels, Betas) and isinstance(value, list | tuple):
-        return "torch.tensor(...) makes a tensor of numbers, torch.stack(...) of tensors."
+        return "Use torch.tensor(...) for a list of numbers, torch.stack(...) for a list of tensors."
     if hint is Betas and isinstance(value, Tensor) and value.ndim == 1 and len(value) > 1:
-        return f"It starts with {value[0]:g}, and then runs from {value[1:].min():g} to {value[1:].max():g}."
+        return f"It starts with {value[0]:g}, then runs from {value[1:].min():g} to {value[1:].max():g}."
     return ""
 
 
 def check_answer(output, x_t):
-    """Refuse a network's answer of another shape than x_t's, which arithmetic would stretch in silence."""
+    """Refuse a network's output unless it has x_t's shape: arithmetic would silently broadcast it."""
     if not isinstance(output, Tensor) or output.shape != x_t.shape:
         must = f"the model must return a tensor of shape {tuple(x_t.shape)}"
         raise WrongArgument(f"{must}, but returned {describe(output)}.")

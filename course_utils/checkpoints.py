@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file, which holds tensors and text and can't hold code (a pickle could)."""
+"""Checkpoints: one safetensors file, which holds tensors and text but can't hold code (a pickle can)."""
 
 import contextlib
 import glob
@@ -19,11 +19,11 @@ from course_utils.unet import UNet
 
 
 def save_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generator=None, history=(), run=None):
-    """Write the model and whatever else is passed; at no time is there half a file at `path`.
+    """Write the model and whatever else is passed; there is never half a file at `path`.
 
-    Folders are made, and a file that is there is replaced once the new one is complete. With the model goes its
-    `config`, where it has one. `run`, a dict of text and numbers, says how it is trained, as `train` notes it.
-    OSError where the file can't be written, say because the disk is full; the one that was there is untouched.
+    Missing folders are created, and an existing file is replaced only once the new one is complete. The model's
+    `config` is saved with it, if it has one. `run`, a dict of text and numbers, says how it is trained, as `train`
+    notes it. OSError if the file can't be written, say because the disk is full; an existing file is left untouched.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors["history"] = torch.tensor(history, dtype=torch.float64)
@@ -48,23 +48,23 @@ def save_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generat
 
 
 def load_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generator=None) -> list:
-    """Read back, in place, what `save_checkpoint` wrote, and return the history. What does not fit changes nothing.
+    """Read back, in place, what `save_checkpoint` wrote, and return the history. If it does not fit, nothing changes.
 
-    With a generator, torch's own is set back too. FileNotFoundError where there is no such file; ValueError where it
-    is damaged, of another model (says what differs), or lacks what was asked for.
+    With a generator, torch's own is restored too. FileNotFoundError if there is no such file; ValueError if it is
+    damaged, is from another model (it says what differs), or lacks something that was asked for.
     """
     tensors, metadata = read_checkpoint(path)
     wanted = {"ema": ema, "optimizer": optimizer, "generator": generator}
     missing = [name for name, part in wanted.items() if part is not None and name not in metadata["holds"].split()]
     if missing:
-        raise ValueError(f"{path} does not hold {', '.join(missing)}. Save them, too, or don't ask for them.")
+        raise ValueError(f"{path} does not contain {', '.join(missing)}. Save them too, or don't ask for them.")
     check_same_shapes(path, part_of(tensors, "model."), model)
     if ema is not None:
         check_same_shapes(path, part_of(tensors, "ema."), ema.model)
     if optimizer is not None:
         check_same_optimizer(path, optimizer_state(tensors), optimizer)
     if generator is not None and generator.get_state().shape != tensors["generator"].shape:
-        raise ValueError(f"{path} holds a generator of another kind of device. Go on where it was trained.")
+        raise ValueError(f"{path} holds a generator from another kind of device. Continue on the kind it trained on.")
 
     model.load_state_dict(part_of(tensors, "model."))
     if ema is not None:
@@ -79,11 +79,11 @@ def load_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generat
 
 
 def load_unet(path) -> UNet:
-    """The UNet of a checkpoint, built from the configuration in the file, in eval mode: the EMA where there is one."""
+    """The UNet in a checkpoint, built from the configuration in the file, in eval mode; the EMA if there is one."""
     tensors, metadata = read_checkpoint(path)
     config = json.loads(metadata["config"])
     if config is None or set(config) != set(inspect.signature(UNet).parameters):
-        raise ValueError(f"{path} does not hold a UNet of this course. Build its model, and use load_checkpoint.")
+        raise ValueError(f"{path} does not hold a UNet from this course. Build its model and use load_checkpoint.")
     if isinstance(config["condition"], str):
         needs = f"needs a {config['condition']} for its condition, which is not in the file"
         raise ValueError(f"The UNet in {path} {needs}. Build the UNet with one, and use load_checkpoint.")
@@ -95,9 +95,9 @@ def load_unet(path) -> UNet:
 
 
 def read_checkpoint(path):
-    """All tensors of a checkpoint, and what else it says of itself. ValueError where it is damaged, or none."""
+    """All tensors of a checkpoint, and its metadata. ValueError if it is damaged, or not a checkpoint."""
     if Path(path).is_dir():
-        raise ValueError(f"{path} is a folder, but a checkpoint is a file: name one in it.")
+        raise ValueError(f"{path} is a folder, but a checkpoint is a file: name a file in it.")
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint at {path}. Save one with save_checkpoint, or check the path.")
     try:
@@ -105,22 +105,22 @@ def read_checkpoint(path):
             names, metadata = file.keys(), file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged, or no checkpoint: {error}. Use another copy, or delete it.") from None
+        raise ValueError(f"{path} is damaged, or not a checkpoint: {error}. Use another copy, or delete it.") from None
     if metadata.get("format") != "course_utils checkpoint" or not {"config", "holds", "run", "sha256"} <= set(metadata):
-        raise ValueError(f"{path} is a safetensors file, but not a checkpoint of this version of the course.")
+        raise ValueError(f"{path} is a safetensors file, but not a checkpoint from this version of the course.")
     if metadata["sha256"] != digest(tensors, metadata):
         raise ValueError(f"{path} is damaged: its contents have changed. Use another copy, or delete it.")
     return tensors, metadata
 
 
 def read_run(path):
-    """How the checkpoint was trained, as `train` noted it; nothing where no step was taken yet."""
+    """How the checkpoint was trained, as `train` noted it; empty if no step was taken yet."""
     tensors, metadata = read_checkpoint(path)
     return json.loads(metadata["run"]) if len(tensors["history"]) else {}
 
 
 def digest(tensors, metadata):
-    """A sum over all that a checkpoint holds, by which damage shows. The tensors are on the CPU."""
+    """A checksum of everything in a checkpoint, to detect damage. The tensors are on the CPU."""
     total = hashlib.sha256(f"{metadata['config']} {metadata['holds']} {metadata['run']}".encode())
     for name, tensor in sorted(tensors.items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -129,7 +129,7 @@ def digest(tensors, metadata):
 
 
 def write_whole(path, write):
-    """Let `write` fill another file in the same folder, and give it its name only once all of it is on the disk."""
+    """Let `write` fill a temporary file in the same folder, and rename it only once all of it is on the disk."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,15 +141,15 @@ def write_whole(path, write):
         with contextlib.suppress(OSError):
             part.unlink()
         if isinstance(error, (OSError, SafetensorError)):
-            do = "Free some space there, or choose another path. What was there before is untouched"
+            do = "Free some space there, or choose another path. Any earlier file is untouched"
             raise OSError(f"{path} could not be written ({error}). {do}.") from error
         raise
     tidy(path)
 
 
 def tidy(path):
-    """Have the new name on the disk, too, and remove what saves left that were killed: parts an hour old."""
-    if os.name == "posix":  # only there may folders be opened
+    """Get the new name onto the disk too, and remove what killed saves left behind: parts over an hour old."""
+    if os.name == "posix":  # only there can folders be opened
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -173,8 +173,8 @@ def check_same_shapes(path, weights, model):
         first = differing[0]
         shapes = f"{saved.get(first)} in the file and {built.get(first)} in the model"
         raise ValueError(
-            f"{path} is of another model: {len(differing)} of its weights differ, first {first}, which has shape "
-            f"{shapes}. Build the model as it was built then."
+            f"{path} is from another model: {len(differing)} of its weights differ, first {first}, which has shape "
+            f"{shapes}. Build the model as it was when it was saved."
         )
 
 
@@ -182,7 +182,7 @@ def check_same_optimizer(path, state, optimizer):
     shapes = [weight.shape for group in optimizer.param_groups for weight in group["params"]]
     for i, values in state.items():
         if i >= len(shapes) or any(value.ndim > 0 and value.shape != shapes[i] for value in values.values()):
-            raise ValueError(f"{path} holds the state of an optimizer of other weights. Build it as it was built then.")
+            raise ValueError(f"{path} holds the state of an optimizer for other weights. Build it as it was then.")
 
 
 def optimizer_state(tensors):

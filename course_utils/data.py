@@ -28,12 +28,12 @@ FILES = {
 def fashion_mnist(train=True, root=DATA):
     """Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv 1708.07747), 60,000 training or 10,000 test images.
 
-    The first call unpacks the files in `root`, or, where that folder can't be written to, in the user's cache folder.
+    The first call unpacks the files in `root` or, if that folder can't be written to, in the user's cache folder.
 
-    Gives images, (N, 1, 28, 28) uint8, and labels, (N,) int64; CLASSES has their names. A file that is missing or
-    damaged is named, with what to do.
+    Returns images, (N, 1, 28, 28) uint8, and labels, (N,) int64; CLASSES has their names. If a file is missing or
+    damaged, the error names it and says what to do.
     """
-    from torchvision.datasets import FashionMNIST  # slow to import, and most of the package does without it
+    from torchvision.datasets import FashionMNIST  # slow to import, and most of the package doesn't need it
 
     dataset = FashionMNIST(unpacked(Path(root)), train=train, download=False)
     return dataset.data[:, None], dataset.targets
@@ -51,7 +51,7 @@ def unscale(images: Batch) -> Bytes:
 
 
 def check_images(name, images):
-    """Refuse what is no set of images (N, C, H, W), uint8 or floating point within -1 .. 1, and say what it is."""
+    """Refuse anything but images (N, C, H, W), uint8 or floating point within -1 .. 1, and say what it is."""
     if not isinstance(images, Float[Tensor, "N C H W"] | UInt8[Tensor, "N C H W"]) or images.numel() == 0:
         must, do = "be images (N, C, H, W), at least one, uint8 or floating point", advice(images)
         raise WrongArgument(f"{name} must {must}, but is {describe(images)}. {do}")
@@ -59,12 +59,12 @@ def check_images(name, images):
     if images.is_floating_point() and not (low >= -1 and high <= 1 and (low < 0 or low == high)):
         if low != low:
             raise WrongArgument(f"{name} must be numbers, but {images.isnan().sum()} of {images.numel()} are NaN.")
-        found, do = f"run from {low:g} to {high:g}", "2 * images - 1" if high <= 1 else "images / 127.5 - 1"
-        raise WrongArgument(f"{name} must be uint8, or floating point scaled to -1 .. 1, but {found}. {do} may do.")
+        found, do = f"range from {low:g} to {high:g}", "2 * images - 1" if high <= 1 else "images / 127.5 - 1"
+        raise WrongArgument(f"{name} must be uint8, or floating point scaled to -1 .. 1, but {found}. Try {do}.")
 
 
 def unpacked(root):
-    """A folder in which all four files lie unpacked and whole: `root`, or a writable one beside it."""
+    """A folder that has all four files unpacked and whole: `root`, or else one of `caches()`."""
     if not raw(root).is_dir():
         raise FileNotFoundError(f"There is no folder {raw(root)}. Pass the folder that holds FashionMNIST/raw as root.")
     roots = (root, *caches())
@@ -85,7 +85,7 @@ def whole(root):
 
 
 def md5(path):
-    """The file's md5 sum, or None where there is no such file."""
+    """The file's md5 sum, or None if there is no such file."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -110,7 +110,7 @@ def first_writable(*roots):
 
 
 def unpack(source, target, name):
-    """Unpack one file, so that it is either whole or not there: under another name first, then renamed."""
+    """Unpack one file under another name, then rename it, so that it is either whole or not there at all."""
     before, after = FILES[name]
     if md5(target / name) == after:  # another process was faster, or only one of the four was damaged
         return

@@ -6,7 +6,7 @@ import torch
 
 
 def best_device():
-    """The fastest device at hand: cuda, then mps (Apple's), then cpu, as a torch.device."""
+    """The fastest available device: cuda, then mps (Apple's), then cpu, as a torch.device."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -15,10 +15,10 @@ def best_device():
 
 
 def bfloat16(model: Callable):
-    """model(x, t, ...), computed in bfloat16 where that is safe (torch.autocast); the answer has x's dtype again.
+    """model(x, t, ...), computed in bfloat16 where that is safe (torch.autocast); the output has x's dtype again.
 
-    Some machines are faster so; `python -m course_utils.classroom.doctor` measures whether this one is. Weights, loss
-    and optimizer stay in float32. Put a network into eval mode yourself before you sample.
+    Some machines are faster that way; `python -m course_utils.classroom.doctor` measures whether this one is. Weights,
+    loss and optimizer stay in float32. Before you sample, put the network into eval mode yourself.
     """
 
     def rounded(x, *conditions):

@@ -1,8 +1,8 @@
 """How good samples are: a Fréchet distance, precision and recall, in the features of a small classifier.
 
 The figures are comparable with each other only because the classifier never changes. Its weights are in the
-repository, and `load_classifier` refuses any others. They are not comparable with the FID of papers, which is the
-same distance in the features of another network; so the distance is called FCD here.
+repository, and `load_classifier` refuses any others. The distance is not comparable with the FID in papers, which uses
+the features of another network; that is why it is called FCD here.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ def convolution(in_channels, out_channels):
 
 @cache
 def load_classifier(path=CLASSIFIER):
-    """The course's classifier, in eval mode, on the CPU. Any other file than that of the course is refused."""
+    """The course's classifier, in eval mode, on the CPU. Any file other than the course's own is refused."""
     path = Path(path)
     advice = f"Restore it with `git checkout -- {path}`, or clone the course again."
     if not path.is_file():
@@ -76,7 +76,7 @@ def features(images: Tensor, batch_size: Count = 500) -> Float[Tensor, "N 64"]:
 
 
 def class_probabilities(images: Tensor, batch_size: Count = 500) -> Float[Tensor, "N 10"]:
-    """How sure the classifier is of each class: float64 on the CPU, adding up to 1 for each of the images."""
+    """How sure the classifier is of each class: float64 on the CPU, adding up to 1 for each image."""
     return over_batches(load_classifier(), images, batch_size).softmax(dim=1)
 
 
@@ -87,9 +87,9 @@ def over_batches(network, images, batch_size):
 
 
 def check_pictures(images):
-    """Refuse what the classifier was not trained on: another shape, values that are not scaled, one flat grey."""
+    """Refuse what the classifier was not trained on: another shape, unscaled values, a single flat grey."""
     if isinstance(images, Tensor) and images.shape[1:] != (1, 28, 28):
-        raise WrongArgument(f"images must have shape (N, 1, 28, 28), as the classifier's, but is {describe(images)}.")
+        raise WrongArgument(f"images must have shape (N, 1, 28, 28) for the classifier, but is {describe(images)}.")
     if isinstance(images, Tensor) and len(images) > 1 and images.min() == images.max():
         raise WrongArgument(f"images are constant: all values are {images.min().item():g}. Has the sampler diverged?")
     check_images("images", images)
@@ -97,25 +97,25 @@ def check_pictures(images):
 
 @checked
 def frechet_distance(real: Float[Tensor, "N D"], generated: Float[Tensor, "M D"]) -> float:
-    """The squared Fréchet (Wasserstein-2) distance of the Gaussians with these sets' means and covariances.
+    """The squared Fréchet (Wasserstein-2) distance between the Gaussians with these sets' means and covariances.
 
     |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)) (Dowson and Landau 1982; arXiv 1706.08500, eq. 6). The trace of
     the root is the sum of the square roots of the eigenvalues of R C_2 R, where R is the symmetric root of C_1; that
-    product is symmetric, so its eigenvalues are real also where a covariance is singular.
+    product is symmetric, so its eigenvalues are real even if a covariance is singular.
     """
     real, generated = real.double(), generated.double()
     mean_1, mean_2 = real.mean(dim=0), generated.mean(dim=0)
     covariance_1, covariance_2 = covariance(real), covariance(generated)
     root = symmetric_root(covariance_1)
     eigenvalues = torch.linalg.eigvalsh(root @ covariance_2 @ root)
-    trace_of_root = eigenvalues.clamp(min=0).sqrt().sum()  # rounding can leave a little less than 0
+    trace_of_root = eigenvalues.clamp(min=0).sqrt().sum()  # rounding can leave slightly less than 0
     distance = (mean_1 - mean_2).square().sum() + covariance_1.trace() + covariance_2.trace() - 2 * trace_of_root
     return max(distance.item(), 0.0)
 
 
 def covariance(points):
     D = points.shape[1]
-    return points.T.cov().reshape(D, D)  # of a single feature, torch gives a bare number
+    return points.T.cov().reshape(D, D)  # for a single feature, torch gives a bare number
 
 
 def symmetric_root(covariance):
@@ -128,9 +128,9 @@ def symmetric_root(covariance):
 def precision_recall(real: Float[Tensor, "N D"], generated: Float[Tensor, "M D"], k: Count = 3) -> tuple:
     """Precision and recall of Kynkäänniemi et al. (arXiv 1904.06991, eqs. 1 and 2).
 
-    A set's points, each with a ball that reaches to its k-th nearest neighbour in the set, cover a region. Precision
-    is the share of generated points in the region of the real ones: how many could be real. Recall is the share of
-    real points in the region of the generated ones: how much of the variety was reached. Use sets of equal size.
+    The points of a set, each with a ball that reaches its k-th nearest neighbour in the set, cover a region. Precision
+    is the share of generated points that lie in the real ones' region: how many could be real. Recall is the share of
+    real points that lie in the generated ones' region: how much of the variety is covered. Use sets of equal size.
     """
     if k >= min(len(real), len(generated)):
         raise ValueError(
@@ -152,7 +152,7 @@ def distances(a, b):
 
 
 class Quality(NamedTuple):
-    """What `quality` found for `number` images. As text, the FCD stands beside its floor."""
+    """What `quality` found for `number` images. Printed, the FCD comes with its floor."""
 
     fcd: float
     floor: float
@@ -170,17 +170,17 @@ class Quality(NamedTuple):
 def quality(images: Tensor) -> Quality:
     """FCD, its floor, precision and recall of generated images, against the test images of Fashion-MNIST.
 
-    FCD is the Fréchet distance between the features of the images and of all 10,000 test images. A finite number of
-    images never reaches 0: the floor is what real training images reach, as many as there are images here. Compare
-    figures with the same number of images only.
+    FCD is the Fréchet distance between the features of the images and those of all 10,000 test images. With finitely
+    many images it never reaches 0: the floor is what the same number of real training images reach. Only compare
+    figures for the same number of images.
 
     The images are (N, 1, 28, 28), N within 4 .. 10,000, uint8, or floating point within -1 .. 1.
     """
     real = test_features()
     if isinstance(images, Tensor) and not 4 <= len(images) <= len(real):
         raise WrongArgument(
-            f"images must be at least 4 (each needs three neighbours) and at most {len(real)}, the number of test "
-            f"images, but are {len(images)}."
+            f"images must number at least 4 (each needs three neighbours) and at most {len(real)}, the number of test "
+            f"images, but there are {len(images)}."
         )
     generated = features(images)
     precision, recall = precision_recall(real[: len(images)], generated)

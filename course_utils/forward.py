@@ -1,6 +1,6 @@
 """The forward process: from an image to noise, and the exact way back where the image is known (notebooks 01 and 05).
 
-Equation numbers are those of DDPM, arXiv 2006.11239; each holds on every path, once written in its two rates.
+Equation numbers are those of DDPM, arXiv 2006.11239; each holds on every path, once written in the path's two rates.
 """
 
 from course_utils.annotations import Batch, Levels, Path, checked
@@ -21,16 +21,16 @@ def add_noise(x_0: Batch, t: Levels, noise: Batch, path: Path) -> Batch:
 
 @checked
 def predict_x_0(x_t: Batch, t: Levels, noise_hat: Batch, path: Path) -> Batch:
-    """The image that x_t came from, were noise_hat its noise: eq. 4 solved for x_0.
+    """The image that x_t came from if noise_hat is its noise: eq. 4 solved for x_0.
 
-    Not clipped; where signal_rate is small, as it is near T, errors of noise_hat grow without bound.
+    Not clipped: where signal_rate is small, as it is near T, errors in noise_hat grow without bound.
     """
     return (x_t - at(path.noise_rate, t, x_t) * noise_hat) / at(path.signal_rate, t, x_t)
 
 
 @checked
 def predict_noise(x_t: Batch, t: Levels, x_0_hat: Batch, path: Path) -> Batch:
-    """The noise in x_t, were x_0_hat its image: eq. 4 solved for the noise. For t of at least 1."""
+    """The noise in x_t if x_0_hat is its image: eq. 4 solved for the noise. t must be at least 1."""
     return (x_t - at(path.signal_rate, t, x_t) * x_0_hat) / at(path.noise_rate, t, x_t)
 
 
@@ -40,7 +40,7 @@ def posterior(x_0: Batch, x_t: Batch, t: Levels, path: Path, s: Levels | None = 
 
     With r = signal_t / signal_s, the variance added from s to t is added = noise_t^2 - r^2 noise_s^2, and
     mean = (signal_s added x_0 + r noise_s^2 x_t) / noise_t^2, variance = added noise_s^2 / noise_t^2.
-    Without s it goes back to t - 1, as in the paper. The variance is exactly 0 at s = 0.
+    Without s, the step goes back to t - 1, as in the paper. The variance is exactly 0 at s = 0.
     """
     signal_t, noise_t = rates(path, t, x_t)
     signal_s, noise_s = rates(path, t - 1 if s is None else s, x_t)

@@ -1,7 +1,7 @@
-"""A Gaussian mixture, and the denoiser that is exact for it, so that a sampler is judged without a network.
+"""A Gaussian mixture and its exact denoiser, so that a sampler can be judged without a network.
 
-Noise added to a Gaussian mixture gives another Gaussian mixture, so everything that a network has to learn from
-images is known here in closed form: the density at every level, the mean of x_0 given x_t, and the moments.
+Noise added to a Gaussian mixture gives another Gaussian mixture, so everything that a network would have to
+learn from images is known here in closed form: the density at every level, the mean of x_0 given x_t, and the moments.
 """
 
 from dataclasses import dataclass
@@ -51,9 +51,9 @@ class GaussianMixture:
         return (self.means[component] + torch.einsum("nij,nj->ni", root[component], noise)).float()
 
     def noised(self, t, path):
-        """The distribution of x_t where x_0 comes from this mixture: another mixture, at a level t within 0 .. T.
+        """The distribution of x_t when x_0 comes from this mixture: another mixture, for a level t within 0 .. T.
 
-        Means are signal_t mean, covariances signal_t^2 covariance + noise_t^2 I.
+        Its means are signal_t mean, its covariances signal_t^2 covariance + noise_t^2 I.
         """
         check_level(t, len(path.signal_rate) - 1)
         signal, noise = path.signal_rate[t], path.noise_rate[t]
@@ -79,7 +79,7 @@ class GaussianMixture:
 
 
 def to(values, x):
-    """Values worked out in float64, cast to x's dtype and then moved to its device."""
+    """Values computed in float64, cast to x's dtype and then moved to its device."""
     return values.to(x.dtype).to(x.device)
 
 

@@ -1,8 +1,7 @@
 """What a network can be asked for: the noise, the image, v, or the velocity (notebook 09).
 
-Each is a pair of functions: what to aim at in training, and the image that an
-answer stands for. So a loss or a sampler
-takes any of them. With a and b for the rates at t, x_t = a x_0 + b noise, and
+Each is a pair of functions: the target in training, and the image that an output stands for. So a loss or a sampler
+can take any of them. With a and b for the rates at t, x_t = a x_0 + b noise, and
 
     NOISE     noise              DDPM, arXiv 2006.11239
     X_0       x_0
@@ -19,7 +18,7 @@ from course_utils.schedule import at
 
 @dataclass(frozen=True)
 class Prediction:
-    """target(x_0, noise, t, path) is what to answer, x_0(x_t, t, output, path) the image that an answer stands for."""
+    """target(x_0, noise, t, path) is what to predict, x_0(x_t, t, output, path) the image an output stands for."""
 
     target: Callable
     x_0: Callable
@@ -31,7 +30,7 @@ def v(x_0, noise, t, path):
 
 
 def x_0_from_v(x_t, t, output, path):
-    """a x_t - b v = (a^2 + b^2) x_0 for any rates, so it is divided by that, which is 1 on schedules."""
+    """a x_t - b v = (a^2 + b^2) x_0 for any rates, so divide by a^2 + b^2, which is 1 on schedules."""
     a, b = at(path.signal_rate, t, x_t), at(path.noise_rate, t, x_t)
     return (a * x_t - b * output) / (a**2 + b**2)
 

@@ -1,7 +1,7 @@
 """From noise to images: DDPM and DDIM (notebooks 05 and 06), on every path.
 
-A sampler knows nothing of networks. It is given a denoiser, a function `denoise(x_t, t) -> x_0_hat` with t an int,
-and walks down a list of levels. An exact denoiser known in closed form, clipping or guidance all fit in there.
+A sampler knows nothing about networks. It takes a denoiser, a function `denoise(x_t, t) -> x_0_hat` with t an int, and
+walks down a list of levels. An exact denoiser in closed form, clipping and guidance all fit in there.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from course_utils.forward import add_noise, posterior, predict_noise
 from course_utils.predictions import NOISE, Prediction
 from course_utils.unet import check_condition
 
-AT_ONCE = 250  # images that a network is given at a time, so that its memory does not grow with their number
+AT_ONCE = 250  # images given to a network at a time, so that memory does not grow with their number
 
 
 @checked
 def denoiser(model: Callable, path: Path, condition=None, predicts: Prediction = NOISE, clip: bool = True):
-    """The denoiser that a network makes: denoise(x_t, t) -> x_0_hat, with t an int.
+    """The denoiser made from a network: denoise(x_t, t) -> x_0_hat, with t an int.
 
-    The network, model(x_t, t) or model(x_t, t, condition) with t of shape (B,), answers what `predicts` names. It is
-    called in eval mode and without gradients, and left in the mode that it was in. `clip` keeps x_0_hat within
-    -1 .. 1, where images are.
+    The network, model(x_t, t) or model(x_t, t, condition) with t of shape (B,), predicts what `predicts` names. It is
+    called in eval mode and without gradients, then put back in the mode it was in. `clip` keeps x_0_hat within
+    -1 .. 1, where images lie.
     """
     modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
     if condition is not None:
@@ -50,13 +50,13 @@ def denoiser(model: Callable, path: Path, condition=None, predicts: Prediction =
 
 
 def clipped(denoise: Callable):
-    """The same denoiser, its answers kept within -1 .. 1. Where several are combined, this comes last."""
+    """The same denoiser, its output kept within -1 .. 1. If you combine several denoisers, clip last."""
     return lambda x_t, t: denoise(x_t, t).clamp(-1, 1)
 
 
 @contextlib.contextmanager
 def evaluating(modules):
-    """Eval mode inside, and afterwards each of the modules back in the mode that it was in."""
+    """Eval mode inside; afterwards, each module is back in the mode it was in."""
     training = [module for module in modules if module.training]
     for module in training:
         module.training = False
@@ -111,14 +111,14 @@ def ddim_step(
     """From level t down to s, with as much fresh noise as eta says (DDIM, arXiv 2010.02502, eqs. 12 and 16).
 
     x_s = signal_s x_0_hat + sqrt(noise_s^2 - sigma^2) noise_hat + sigma noise, where sigma is eta times the standard
-    deviation of the posterior. eta = 0 draws nothing, and on the straight path is a step of Euler's method; eta = 1
-    has DDPM's variance. (The paper's alpha is alpha_bar here.)
+    deviation of the posterior. eta = 0 draws nothing, and on the straight path it is an Euler step; eta = 1 has
+    DDPM's variance. (The paper's alpha is alpha_bar here.)
     """
     signal_t, noise_t = path.signal_rate[t].item(), path.noise_rate[t].item()
     signal_s, noise_s = path.signal_rate[s].item(), path.noise_rate[s].item()
     added = noise_t**2 - (signal_t / signal_s * noise_s) ** 2
     sigma = eta * added**0.5 * noise_s / noise_t
-    noise_left = max(noise_s**2 - sigma**2, 0) ** 0.5  # rounding can leave a little less than 0
+    noise_left = max(noise_s**2 - sigma**2, 0) ** 0.5  # rounding can leave slightly less than 0
     noise_hat = (x_t - signal_t * x_0_hat) / noise_t
     x_s = signal_s * x_0_hat + noise_left * noise_hat
     return x_s if eta == 0 else x_s + sigma * randn_like(x_t, generator)
@@ -131,13 +131,13 @@ def spaced_levels(path, num_steps):
 
 
 def levels_checked(sample_steps):
-    """Refuse at the call what the first step would stumble over: levels that do not fall from T or below to 0, say."""
+    """Refuse at the call what the first step would trip over, such as levels that do not fall from T or below to 0."""
 
     @functools.wraps(sample_steps)
     def at_the_call(denoise, shape, path, step=ddpm_step, num_steps=None, levels=None, x_T=None, **options):
         if num_steps is not None and (num_steps > path.T or levels is not None):
             must = f"Pass either num_steps, at most T = {path.T}, or levels"
-            raise ValueError(f"{must}, but num_steps is {num_steps}, and levels {levels}.")
+            raise ValueError(f"{must}, but num_steps is {num_steps} and levels is {levels}.")
         if levels is not None and not (
             len(levels) > 1 and levels[-1] == 0 and levels[0] <= path.T and all(t > s for t, s in pairwise(levels))
         ):
@@ -167,11 +167,11 @@ def sample_steps(
 
     Args:
         denoise: denoise(x_t, t) -> x_0_hat, t an int.
-        shape: (B, ...) of what to make.
+        shape: (B, ...), the shape of the images to make.
         path: a NoiseSchedule, or any other Gaussian path.
-        step: ddpm_step, ddim_step, or any function of the same arguments; options go in through functools.partial.
+        step: ddpm_step, ddim_step, or any function with the same arguments; pass options with functools.partial.
         num_steps: how many evenly spaced steps, within 1 .. T; by default all T.
-        levels: in place of num_steps, the levels themselves, falling from T or below and ending at 0.
+        levels: instead of num_steps, the levels themselves, falling from T or below and ending at 0.
         x_T: where to start; by default fresh float32 noise.
         generator: on the CPU, for the start and the steps; by default torch's own.
         device: where to work; by default x_T's device, or else the CPU.
@@ -188,7 +188,7 @@ def sample_steps(
 
 
 def sample(*args, **kwargs):
-    """The images at the end of `sample_steps`, whose arguments it takes: a tensor of the given shape."""
+    """The images at the end of `sample_steps`, with the same arguments: a tensor of the given shape."""
     [(_, x, _)] = deque(sample_steps(*args, **kwargs), maxlen=1)
     return x
 
@@ -198,8 +198,8 @@ def sample(*args, **kwargs):
 def ddim_encode(denoise: Callable, x_0: Batch, path: Path, levels: Rising) -> Batch:
     """Walk up with eta = 0: find the noise from which `ddim_step`, walking down again, makes x_0 (DDIM, section 5.4).
 
-    `levels` rise within 1 .. T. The walk starts at level 1, with x_0 taken for the image there: at level 0 there is
-    no noise to read. Use a denoiser that does not clip. To decode, hand the result to `sample` as x_T, with
+    `levels` rise within 1 .. T. The walk starts at level 1, with x_0 as the image there, because at level 0 there
+    is no noise to read. Use a denoiser that does not clip. To decode, pass the result to `sample` as x_T, with
     [*reversed(levels), 0] as levels.
     """
     x = x_0

@@ -43,7 +43,7 @@ class GaussianPath:
 @checked
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule(GaussianPath):
-    """A path that keeps a variance of 1 (DDPM, arXiv 2006.11239, section 2), from the variance that each step adds.
+    """A path that keeps the variance at 1 (DDPM, arXiv 2006.11239, section 2), given the variance that each step adds.
 
     alpha_t = 1 - beta_t, and alpha_bar_t is the product of alpha_1 .. alpha_t; then signal_rate = sqrt(alpha_bar) and
     noise_rate = sqrt(1 - alpha_bar). beta has T + 1 entries: beta_0 = 0, and 0 < beta_t < 1.
@@ -71,7 +71,7 @@ def linear_schedule(T: Count = 1000, beta_1: Share = 1e-4, beta_T: Share = 0.02)
 def cosine_schedule(T: Count = 1000, s: Share = 0.008) -> NoiseSchedule:
     """alpha_bar_t = f(t) / f(0), f(t) = cos^2((t / T + s) / (1 + s) * pi / 2) (arXiv 2102.09672, eq. 17).
 
-    beta is cut off at 0.999, as in the paper, so that the last steps do not destroy everything at once. The small
+    beta is capped at 0.999, as in the paper, so that the last steps do not destroy everything at once. The small
     shift s keeps the first steps from being too small to matter.
     """
     t = torch.arange(T + 1, dtype=torch.float64)
@@ -88,16 +88,16 @@ def straight_path(T: Count = 1000) -> GaussianPath:
 
 
 def at(values: Float[Tensor, " T_plus_1"], t: Levels, x: Batch) -> Tensor:
-    """values[t] in x's dtype, where x is, and in a shape that goes with x: (B, 1, ...), or (1, 1, ...) for an int t."""
+    """values[t] in x's dtype, on its device, shaped to broadcast with x: (B, 1, ...), or (1, 1, ...) for an int t."""
     check_level(t, len(values) - 1)
     coefficient = values.to(x.dtype).to(x.device)[t]
     return coefficient.reshape(-1, *[1] * (x.ndim - 1))
 
 
 def check_level(t, T):
-    """Refuse a level outside 0 .. T: with t = -1, Python would take the last entry of a table in silence.
+    """Refuse a level outside 0 .. T: with t = -1, Python would silently take the last entry of a table.
 
-    Levels on an accelerator are not looked at, because that would make it wait.
+    Levels on an accelerator are not checked, because that would make it wait.
     """
     lowest, highest = t.aminmax() if isinstance(t, Tensor) else (t, t)
     if (isinstance(t, Integral) or t.device.type == "cpu") and (lowest < 0 or highest > T):
@@ -108,7 +108,7 @@ def check_level(t, T):
 def rates(path: Path, t: Levels, x: Batch):
     """signal_rate[t] and noise_rate[t] as `at` shapes them, but still in float64.
 
-    Coefficients made of two levels need that: they are differences of nearly equal numbers. `.to(x)` comes last.
+    Coefficients that combine two levels need that: they are differences of nearly equal numbers. `.to(x)` comes last.
     """
     device = t.device if isinstance(t, Tensor) else "cpu"
     if device != "cpu" and device.type == "mps":  # which has no float64

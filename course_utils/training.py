@@ -32,7 +32,7 @@ LOOK_EVERY = 100  # steps between two looks at the losses, each of which makes a
 
 
 def answer_checked(loss):
-    """The loss of a model whose answers are checked: the mean squared error would stretch them."""
+    """The loss with the model's outputs checked: the mean squared error would broadcast them."""
 
     @functools.wraps(loss)
     def wrapper(model, *args, **options):
@@ -52,10 +52,10 @@ def diffusion_loss(
     predicts: Prediction = NOISE,
     weight: Float[Tensor, " T_plus_1"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The mean of weight_t |answer - target|^2; with NOISE and no weights L_simple (DDPM, arXiv 2006.11239, eq. 14).
+    """The mean of weight_t |answer - target|^2; with NOISE and no weights, L_simple (DDPM, arXiv 2006.11239, eq. 14).
 
-    The answer is model(x_t, t) with x_t = signal_rate_t x_0 + noise_rate_t noise, the target what `predicts` names, and
-    `weight` a table with a factor for each level, such as (5 / path.snr).clamp(max=1).
+    The answer is model(x_t, t) with x_t = signal_rate_t x_0 + noise_rate_t noise, the target is what `predicts` names,
+    and `weight` is a table with a factor for each level, such as (5 / path.snr).clamp(max=1).
     """
     x_t = add_noise(x_0, t, noise, path)
     answer, target = model(x_t, t), predicts.target(x_0, noise, t, path)
@@ -65,12 +65,12 @@ def diffusion_loss(
 
 
 def bfloat16_loss(model, x_0, t, noise, path, **options):
-    """`diffusion_loss`, the network computed in bfloat16 (see `device.bfloat16`): `train(..., loss=bfloat16_loss)`."""
+    """`diffusion_loss` with the network in bfloat16 (see `device.bfloat16`): `train(..., loss=bfloat16_loss)`."""
     return diffusion_loss(bfloat16(model), x_0, t, noise, path, **options)
 
 
 def uniform_t(B, T, generator=None, device=None):
-    """A level for each of B images, from 1 .. T, all equally often."""
+    """A random level for each of B images, uniform over 1 .. T."""
     return torch.randint(1, T + 1, (B,), generator=generator, device=device)
 
 
@@ -89,9 +89,9 @@ def training_step(
     """Draw a level and noise for each image, and take one step down the loss (DDPM, algorithm 1).
 
     The generator is on x_0's device. With a condition, the network is model(x_t, t, condition). A gradient longer than
-    `clip` is shortened to it. Returns the loss before the step, without its gradient. FloatingPointError where loss or
-    gradient is not finite; no weight has changed then. (On an accelerator a fused optimizer leaves that step out, and
-    the loss that comes back is NaN: to raise an error, it would have to be waited for.)
+    `clip` is scaled down to it. Returns the loss before the step, detached. FloatingPointError if the loss or its
+    gradient is not finite; no weight has changed then. (On an accelerator, a fused optimizer skips that step instead,
+    and the loss returned is NaN: raising an error would mean waiting for the accelerator.)
     """
     t = draw_t(len(x_0), path.T, generator, x_0.device)
     noise = torch.randn(x_0.shape, generator=generator, dtype=x_0.dtype, device=x_0.device)
@@ -103,7 +103,7 @@ def training_step(
 
 
 def with_condition(model, condition):
-    """model(x_t, t), whether or not the network is to be told a condition."""
+    """model(x_t, t), with the condition filled in if there is one."""
     return model if condition is None else lambda x_t, t: model(x_t, t, condition)
 
 
@@ -112,10 +112,10 @@ def weights_of(optimizer):
 
 
 def step_if_finite(optimizer, value, norm):
-    """Take the step, unless loss or gradient is not finite, and return the loss: NaN where no step was taken.
+    """Take the step, unless the loss or gradient is not finite, and return the loss: NaN if no step was taken.
 
-    A fused optimizer leaves the step out by itself, so that an accelerator is not waited for. (It looks for infinities
-    where torch's GradScaler puts them.) Others are stopped by an error.
+    A fused optimizer skips the step by itself, so there is no need to wait for an accelerator. (It looks for infinities
+    where torch's GradScaler records them.) With any other optimizer, an error is raised.
     """
     finite = (value + norm).isfinite()
     if value.device.type != "cpu" and getattr(optimizer, "_step_supports_amp_scaling", False):
@@ -132,16 +132,16 @@ def step_if_finite(optimizer, value, norm):
 def not_finite(value, norm=math.nan):
     return FloatingPointError(
         f"the loss is {value:g} and the norm of its gradient {norm:g}, so this step was not taken. Lower lr, or look "
-        "for values that are infinite or not a number in the images."
+        "for infinite or NaN values in the images."
     )
 
 
 class EMA:
-    """An average of a model's weights over its last steps; it samples better than the latest weights do.
+    """An average of a model's weights over its recent steps; it samples better than the latest weights do.
 
-    average <- d average + (1 - d) weights. After n updates d = min(decay, (n + 1) / (n + 10)): an average that began at
-    0.999 would still be full of the random start after a short run. `model` is the copy with the averaged weights, in
-    eval mode and without gradients, and `updates` counts the updates.
+    average <- d average + (1 - d) weights. After n updates d = min(decay, (n + 1) / (n + 10)): with 0.999 from
+    the start, the average would still be full of random weights after a short run. `model` is the copy with the
+    averaged weights, in eval mode and without gradients, and `updates` counts the updates.
     """
 
     def __init__(self, model, decay=0.999):
@@ -151,7 +151,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, model):
-        """Move the average towards the model's present weights; buffers are copied."""
+        """Move the average towards the model's current weights; buffers are copied."""
         decay = min(self.decay, (self.updates + 1) / (self.updates + 10))
         for average, weight in zip(self.model.parameters(), model.parameters(), strict=True):
             average.lerp_(weight, 1 - decay)
@@ -161,7 +161,7 @@ class EMA:
 
 
 def learning_rate(step, steps, lr):
-    """The rate of step 1 .. steps: a short rise, then lr, then a straight fall over the last 40 % of the steps."""
+    """The rate at step 1 .. steps: a short rise, then lr, then a linear fall over the last 40 % of the steps."""
     rise = step / min(100, 0.1 * steps)
     fall = (steps + 1 - step) / (0.4 * steps)
     return lr * min(rise, 1, fall)
@@ -189,42 +189,42 @@ def train(
 ) -> list:
     """Train the model, in place, with Adam on batches drawn at random (DDPM, algorithm 1).
 
-    Stopping it (the stop button, Ctrl-C) ends the run after the step under way and keeps all that was learnt: the
-    model, the EMA, the history, and the checkpoint. The same call again goes on from the checkpoint, and, where `data`
-    is a tensor, ends in the same weights as without stopping, on the CPU bit for bit.
+    Stopping it (the stop button, Ctrl-C) finishes the current step and keeps everything learnt so far: the model, the
+    EMA, the history, and the checkpoint. The same call again continues from the checkpoint and, if `data` is a tensor,
+    ends with the same weights as a run that was never stopped, on the CPU bit for bit.
 
     Args:
         model: model(x_t, t), or model(x_t, t, condition), on the data's device.
-        data: images (N, C, H, W), uint8, or floating point within -1 .. 1; or anything that gives batches of such
+        data: images (N, C, H, W), uint8, or floating point within -1 .. 1; or anything that yields batches of such
             images again and again, as a DataLoader does: alone, or as (images, condition).
         path: a NoiseSchedule, or any other Gaussian path.
-        steps: how many steps, those of a checkpoint included.
-        batch_size: images a step, drawn with replacement; a DataLoader has its own.
+        steps: how many steps in all, including those in a checkpoint.
+        batch_size: images per step, drawn with replacement; a DataLoader has its own.
         lr: the highest learning rate; see `learning_rate`.
-        ema: an EMA of the model, which is updated after every step.
-        condition: (N, ...), what the network is told of each image, such as its label; with a DataLoader, True to take
-            the second part of each batch.
-        drop: the share of conditions withheld, each image's anew at every step, so that the network also learns to do
-            without; it is given the null condition then.
-        loss: a function of the arguments of `diffusion_loss`, as functools.partial(diffusion_loss, predicts=V) is.
+        ema: an EMA of the model, updated after every step.
+        condition: (N, ...), what the network is told about each image, such as its label; with a DataLoader, True to
+            take the second part of each batch.
+        drop: the share of conditions withheld, drawn afresh at every step, so that the network also learns to do
+            without; it is given the null condition instead.
+        loss: a function with `diffusion_loss`'s arguments, such as functools.partial(diffusion_loss, predicts=V).
         draw_t: draw_t(B, T, generator, device) -> levels (B,).
-        clip: the longest that a gradient may be; a longer one is scaled down to it.
-        callback: callback(step, loss) is called after every step, step running from 1.
-        checkpoint: a path. Where the file exists, training goes on from it. It is written at the start (so that a run
-            that can't be saved fails at once), every 500 steps, and at the end, also where you stop it.
+        clip: the largest allowed norm of the gradient; a longer gradient is scaled down to it.
+        callback: callback(step, loss) is called after every step; steps count from 1.
+        checkpoint: a path. If the file exists, training continues from it. It is written at the start (so that a run
+            that can't be saved fails at once), every 500 steps, and at the end, even if you stop the run.
         generator: on the data's device; by default a new one, seeded from torch's own.
-        accelerator: of Hugging Face's accelerate. Each of its processes takes an equal part of every batch of a tensor
-            (a DataLoader you prepare yourself), and the first one writes. Model and data are on accelerator.device.
+        accelerator: from Hugging Face's accelerate. Each process takes an equal part of every batch from a tensor (a
+            DataLoader you prepare yourself), and the first one saves. Model and data are on accelerator.device.
 
     Returns:
         The history, a list with the loss of every step so far.
 
     Raises:
-        ValueError: data or condition that make no sense, a checkpoint that is damaged or of another run.
-        FloatingPointError: the loss or its gradient became infinite or not a number; model and EMA are as the last good
-            step left them, and the checkpoint is as it was last written. (On an accelerator, up to 100 steps later.)
+        ValueError: the data or condition makes no sense, or the checkpoint is damaged or from another run.
+        FloatingPointError: the loss or its gradient became infinite or NaN; model and EMA are as the last good step
+            left them, and the checkpoint is as last written. (On an accelerator, it can come up to 100 steps late.)
         OSError: the checkpoint could not be written at the start, or at the end; model and EMA keep what was learnt.
-        torch.cuda.OutOfMemoryError: a step found no memory; what was learnt before it is kept, as where you stop it.
+        torch.cuda.OutOfMemoryError: a step ran out of memory; what was learnt before it is kept, as when you stop it.
     """
     team = Team(accelerator, batch_size if isinstance(data, Tensor) else None)
     generator = generator or team.new_generator(data.device if isinstance(data, Tensor) else device_of(model))
@@ -239,17 +239,17 @@ def train(
         check_run(checkpoint, run)
         history = load_checkpoint(checkpoint, model, **state)
         if len(history) > steps:
-            print(f"{checkpoint} has taken {len(history)} steps already, more than steps = {steps}: none is added.")
+            print(f"{checkpoint} already has {len(history)} steps, more than steps = {steps}: nothing to do.")
     team.wait()
 
     def save(at_all_costs=True):
         if checkpoint and team.writes:
             try:
                 save_checkpoint(checkpoint, model, history=history, run=run, **state)
-            except OSError as error:  # a full disk must not end a run that is under way
+            except OSError as error:  # a full disk must not end a run in progress
                 if at_all_costs:
                     raise
-                print(f"\n{error} Training goes on, and tries to save again after {SAVE_EVERY} more steps.")
+                print(f"\n{error} Training goes on, and will try to save again in {SAVE_EVERY} steps.")
 
     save()
     network, losses, ended_by = team.prepare(model), [], None
@@ -286,7 +286,7 @@ def train(
                     raise KeyboardInterrupt
         except (KeyboardInterrupt, torch.cuda.OutOfMemoryError) as error:
             settle(history, losses)
-            print(f"\nStopped after step {len(history)} of {steps}. What was learnt is kept.")
+            print(f"\nStopped after step {len(history)} of {steps}. Everything learnt so far is kept.")
             generator.set_state(before_step[0])
             torch.set_rng_state(before_step[1])
             ended_by = error
@@ -297,7 +297,7 @@ def train(
 
 
 def settle(history, losses):
-    """Add the latest losses to the history, as numbers; here an accelerator is waited for, and infinities are found."""
+    """Add the latest losses to the history as numbers; this waits for an accelerator, and finds infinities."""
     if losses:
         numbers = torch.stack(losses).tolist()
         losses.clear()
@@ -311,7 +311,7 @@ def settle(history, losses):
 
 
 def batches_of(data, model, condition, drop, batch_size, generator):
-    """Batches (x_0, condition) without end, x_0 scaled, and a share of the conditions withheld."""
+    """Endless batches (x_0, condition), with x_0 scaled and a share of the conditions withheld."""
     if isinstance(data, Tensor):
         check_data(data, model)
         if condition is not None:
@@ -322,7 +322,7 @@ def batches_of(data, model, condition, drop, batch_size, generator):
         pairs = loaded(data, model, condition)
     null = getattr(getattr(model, "condition", None), "null", None)
     if not 0 <= drop <= 1 or (drop > 0 and (condition is None or null is None)):
-        raise WrongArgument(f"drop must be within 0 .. 1, and 0 without a condition or a null one, but is {drop:g}.")
+        raise WrongArgument(f"drop must be within 0 .. 1 (0 without a condition or a null one), but is {drop:g}.")
 
     def finished():
         for images, told in pairs:
@@ -334,7 +334,7 @@ def batches_of(data, model, condition, drop, batch_size, generator):
 
 
 def withhold(condition, share, null, generator):
-    """The null condition in place of each one with probability `share`, independently."""
+    """Each condition replaced by the null one with probability `share`, independently."""
     told = torch.rand(len(condition), generator=generator, device=condition.device) >= share
     null = torch.as_tensor(null, dtype=condition.dtype, device=condition.device)
     return torch.where(told.reshape(-1, *[1] * (condition.ndim - 1)), condition, null)
@@ -348,7 +348,7 @@ def drawn(images, condition, batch_size, generator):
 
 
 def loaded(loader, model, condition):
-    """From a DataLoader, or whatever else can be gone through again and again. The first batch is looked at."""
+    """From a DataLoader, or anything else that can be looped over again and again. The first batch is checked."""
     number = 0
     while True:
         before = number
@@ -361,15 +361,15 @@ def loaded(loader, model, condition):
             device = device_of(model)
             yield images.to(device), told.to(device) if condition else None
         if number == before:
-            raise WrongArgument("data gives no batches (any more). Pass what starts again, such as a DataLoader.")
+            raise WrongArgument("data gives no batches (any more). Pass one that can start over, such as a DataLoader.")
 
 
 def check_batches(data, condition):
     if hasattr(data, "__array__") or not hasattr(data, "__iter__"):
-        do = advice(data) or "DataLoader(data, batch_size=32, shuffle=True) gives batches of a data set."
-        raise WrongArgument(f"data must be a tensor, or give batches, but is {describe(data)}. {do}")
+        do = advice(data) or "DataLoader(data, batch_size=32, shuffle=True) makes batches from a data set."
+        raise WrongArgument(f"data must be a tensor, or yield batches, but is {describe(data)}. {do}")
     if isinstance(condition, Tensor):
-        raise WrongArgument("condition must be True, or None, where data gives batches: it comes with each batch.")
+        raise WrongArgument("condition must be True or None when data yields batches: it comes with each batch.")
 
 
 def check_data(images, model):
@@ -377,7 +377,7 @@ def check_data(images, model):
     side = getattr(model, "side", 1)
     if images.shape[2] % side or images.shape[3] % side:
         raise WrongArgument(
-            f"data must have a height and a width that are multiples of {side}, because this UNet divides them by "
+            f"data must have a height and width that are multiples of {side}, because this UNet divides them by "
             f"that, but is {describe(images)}. Pad the images, or use fewer multipliers."
         )
 
@@ -386,7 +386,7 @@ def device_of(model):
     return next(model.parameters()).device
 
 
-# What a checkpoint says of its run
+# What a checkpoint says about its run
 
 
 def name_of(path):
@@ -407,17 +407,17 @@ def kind_of(condition):
 
 
 def check_run(checkpoint, run):
-    """Refuse to go on with what the network was not trained for; say what else is new."""
+    """Refuse to continue with anything the network was not trained for; say what else has changed."""
     saved = read_run(checkpoint)
     for name in ("path", "prediction", "condition"):
         if name in saved and None not in (saved[name], run[name]) and saved[name] != run[name]:
             raise ValueError(
-                f"{checkpoint} was trained with another {name}: {saved[name]}, but now it is {run[name]}. Go on as it "
-                "began, or choose another file for a new run."
+                f"{checkpoint} was trained with another {name}: {saved[name]}, but now it is {run[name]}. Continue "
+                "with the old one, or choose another file for a new run."
             )
     for name in ("lr", "batch_size"):
         if name in saved and saved[name] != run[name]:
-            print(f"{checkpoint} goes on with {name} = {run[name]:g}; so far it was {saved[name]:g}.")
+            print(f"{checkpoint} continues with {name} = {run[name]:g}; so far it was {saved[name]:g}.")
 
 
 # Several processes
@@ -432,10 +432,10 @@ class Team:
         self.writes = accelerator.is_main_process if accelerator else True
         self.shares = self.number > 1 and batch_size is not None  # else each process has its own batches
         if self.shares and batch_size % self.number:
-            raise ValueError(f"batch_size must be a multiple of the {self.number} processes, but is {batch_size}.")
+            raise ValueError(f"batch_size must divide evenly among {self.number} processes, but is {batch_size}.")
 
     def new_generator(self, device):
-        """Seeded from torch's own, so that torch.manual_seed decides; alike in all processes if they share batches."""
+        """Seeded from torch's own, so that torch.manual_seed decides; the same in all processes that share batches."""
         seed = torch.randint(2**63 - 1, ())
         if self.shares:
             seed = self.accelerator.gather(seed.to(self.accelerator.device).reshape(1))[0]
@@ -451,14 +451,14 @@ class Team:
         return self.accelerator.prepare(model) if self.accelerator else model
 
     def part(self, batch):
-        """This process's part of a batch that all have drawn alike."""
+        """This process's part of a batch that all processes drew identically."""
         return batch[self.accelerator.process_index :: self.number] if self.shares and batch is not None else batch
 
     def loss(self, loss):
         return lambda model, x_0, t, noise, path: loss(model, self.part(x_0), self.part(t), self.part(noise), path)
 
     def stops(self, stopped, step):
-        """Whether one of the processes was stopped; several agree on it every hundred steps."""
+        """Whether any process was stopped; several processes agree on that every hundred steps."""
         if self.number == 1 or step % LOOK_EVERY:
             return stopped and self.number == 1
         return bool(self.accelerator.reduce(torch.tensor(float(stopped), device=self.accelerator.device)))
@@ -473,15 +473,15 @@ class Team:
 def no_memory_for(batch_size):
     return torch.cuda.OutOfMemoryError(
         f"train: there is not enough memory for a step with batch_size = {batch_size}. Lower batch_size, or build the "
-        "UNet with fewer base_channels. What other notebooks hold is free once their kernels are shut down."
+        "UNet with fewer base_channels. Shutting down the kernels of other notebooks frees what they hold."
     )
 
 
 @contextlib.contextmanager
 def stop_button():
-    """Yields an event that the first Ctrl-C sets, so that a step is finished first; a second one stops at once."""
+    """Yields an event that the first Ctrl-C sets, so that the step can finish; a second one stops at once."""
     stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
         yield stopped
         return
 
@@ -497,9 +497,9 @@ def stop_button():
 
 
 def steps_in(minutes, model, data, path, **options):
-    """How many steps of `train` fit into so many minutes, here and now: 20 are timed, on a copy of the model.
+    """How many steps of `train` fit into this many minutes, here and now: it times 20 on a copy of the model.
 
-    The options are those of `train`. At least 1.
+    The options are those of `train`. The answer is at least 1.
     """
     trial, generator, finished = copy.deepcopy(model), torch.Generator(device_of(model)).manual_seed(0), []
 

@@ -17,7 +17,7 @@ def timestep_embedding(t: Shaped[Tensor, " B"], dim: int) -> Float[Tensor, "B di
     """Sines and cosines of t at dim / 2 frequencies, from 1 down towards 1 / 10000 (Vaswani et al., arXiv 1706.03762).
 
     Entry i of the first half is sin(t * 10000^(-i / (dim / 2))), and entry i of the second half its cosine.
-    dim is even.
+    dim must be even.
     """
     frequency = 10000 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
     dtype = t.dtype if t.is_floating_point() else torch.float32
@@ -26,14 +26,14 @@ def timestep_embedding(t: Shaped[Tensor, " B"], dim: int) -> Float[Tensor, "B di
 
 
 def zeroed(layer):
-    """The layer with all its weights set to 0, so that at first it gives 0."""
+    """The layer with all its weights set to 0, so that at first it outputs 0."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
 
 
 class ResBlock(nn.Module):
-    """Two convolutions around the time's scale and shift, added to what came in.
+    """Two convolutions around the time's scale and shift, added to the input.
 
     The last convolution starts at zero, so that a new block passes its input on, as in DDPM's code (arXiv 2006.11239);
     scale and shift are ADM's "adaptive group normalization" (arXiv 2105.05233, section 3.1). Channels are multiples
@@ -57,7 +57,7 @@ class ResBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every position looks at every other one, and what it finds is added to what came in: same shape out as in.
+    """Every position looks at every other one, and what it finds is added to the input: same shape out as in.
 
     softmax(q k^T / sqrt(C / heads)) v for each head (arXiv 1706.03762, eq. 1); heads divides channels.
     """
@@ -118,7 +118,7 @@ def middle(width, time_dim):
 
 
 def up(widths, skips, time_dim):
-    """Two residual blocks for each resolution, each with room for what the way down left, doubling between them."""
+    """Two residual blocks for each resolution, each with room for an output of the way down, doubling between them."""
     blocks, skips, width = nn.ModuleList(), list(skips), widths[-1]
     for i in reversed(range(len(widths))):
         for _ in range(2):
@@ -130,7 +130,7 @@ def up(widths, skips, time_dim):
 
 
 class LabelEmbedding(nn.Embedding):
-    """A vector for each of so many classes, and one for the null label, which stands for "not told"."""
+    """A vector for each class, and one for the null label, which stands for "not told"."""
 
     def __init__(self, num_classes, dim):
         super().__init__(num_classes + 1, dim)
@@ -142,18 +142,18 @@ class UNet(nn.Module):
     """Predicts the noise in x at time t (DDPM, arXiv 2006.11239, appendix B; blocks as in ADM, arXiv 2105.05233).
 
     conv_in first turns each square of patch x patch pixels into channels, which makes every layer after it cheaper:
-    four times with patch = 2. Then one residual block for each resolution on the way down, attention at the lowest
-    one, and two residual blocks for each resolution on the way up, each of which is given what the way down left
-    behind. A shortcut adds a share of x itself, which the time sets: at large t, x is nearly all noise, so it need not
-    be drawn anew. The last convolution and the shortcut start at zero, so that training starts from an answer of 0.
+    four times, with patch = 2. Then come one residual block for each resolution on the way down, attention at the
+    lowest one, and two residual blocks for each resolution on the way up, each of which also gets an output of the way
+    down. A shortcut adds a share of x itself, set by the time: at large t, x is nearly all noise, so the network need
+    not redraw it. The last convolution and the shortcut start at zero, so that training starts from an output of 0.
 
     Args:
-        in_channels: of the images.
+        in_channels: channels of the images.
         base_channels: the width at the highest resolution; a multiple of 8. time_dim is four times that.
         multipliers: the width of each resolution, from the highest down, in units of base_channels.
         condition: what else the network is told: None, a number of classes, or a module that turns a batch of
-            conditions into (B, time_dim), with an attribute `null`, the condition that stands for "not told". That is
-            what a call without a condition means.
+            conditions into (B, time_dim), with an attribute `null`, the condition that stands for "not told". A call
+            without a condition uses that one.
         patch: the side of the squares that conv_in folds into channels; 1 leaves the pixels alone.
 
     x (B, in_channels, H, W) and t (B,) -> (B, in_channels, H, W); H and W are multiples of `side`, which is
@@ -208,24 +208,24 @@ class UNet(nn.Module):
 
 
 def check_condition(model, condition, B=None):
-    """Refuse a condition that is not one for each of B images, or not what this UNet was built for."""
+    """Refuse a condition that lacks one entry for each of B images, or is not what this UNet was built for."""
     if not isinstance(condition, Tensor) or condition.ndim == 0 or B not in (None, len(condition)):
         raise WrongArgument(
-            f"condition must be a tensor, an entry for each of {B or 'the'} images, but is {describe(condition)}."
+            f"condition must be a tensor with an entry for each of {B or 'the'} images, but is {describe(condition)}."
         )
     if isinstance(model, UNet) and model.condition is None:
-        raise WrongArgument("condition was passed, but this UNet takes none. Build it with condition=10, say.")
+        raise WrongArgument("condition was passed, but this UNet takes none. Build it with, say, condition=10.")
     if isinstance(model, UNet) and isinstance(model.condition, LabelEmbedding):
         null = model.condition.null
         if not isinstance(condition, Labels) or condition.min() < 0 or condition.max() >= null:
             what = f"{describe(condition)} with {condition.unique().tolist()[:20]} in it"
-            hint = f"The null label, {null}, stands for no label: leave the condition out, or train with drop."
+            hint = f"For the null label, {null}, leave the condition out; in training, use drop."
             raise WrongArgument(f"condition must be whole numbers within 0 .. {null - 1}, but is {what}. {hint}")
 
 
 @checked
 def shapes_through(unet: UNet, x: Float[Tensor, "B C H W"], t: Shaped[Tensor, " B"]) -> list:
-    """What a UNet makes of x on its way: a list of (name, kind of part, (C, H, W) of what it puts out), in order."""
+    """What x becomes on its way through a UNet: a list of (name, kind of part, (C, H, W) of its output), in order."""
     rows, hooks = [], []
     for name, part in unet.named_modules():
         if isinstance(part, (ResBlock, SelfAttention, Downsample, Upsample)) or name in ("conv_in", "conv_out"):

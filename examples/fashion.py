@@ -2,7 +2,7 @@
 
 python examples/fashion.py                        three minutes of training; the pictures are in runs/fashion/
 python examples/fashion.py --minutes 30           better ones
-python examples/fashion.py --weights FILE         draw only, with a network that was saved before
+python examples/fashion.py --weights FILE         only draw, with a network saved earlier
 """
 
 import argparse
@@ -25,8 +25,8 @@ DEVICE, SCHEDULE = best_device(), cosine_schedule()
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3, help="how long to train (default: 3)")
-    parser.add_argument("--steps", type=int, help="train for so many steps, in place of minutes")
-    parser.add_argument("--weights", type=Path, help="a network to draw with, in place of training one")
+    parser.add_argument("--steps", type=int, help="train for this many steps instead")
+    parser.add_argument("--weights", type=Path, help="a saved network to draw with, instead of training one")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion"), help="folder (default: runs/fashion)")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A training loop and a sampling loop of your own, made of the course's pieces. Change whatever you like.
+"""A training loop and a sampling loop of your own, made from the course's pieces. Change whatever you like.
 
 python examples/own_loop.py --steps 3000
 """
@@ -20,7 +20,7 @@ from course_utils.training import EMA
 from course_utils.unet import UNet
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--steps", type=int, default=3000, help="of training, 32 images each (default: 3000)")
+parser.add_argument("--steps", type=int, default=3000, help="training steps, 32 images each (default: 3000)")
 parser.add_argument("--out", type=Path, default=Path("runs/own_loop"), help="folder (default: runs/own_loop)")
 options = parser.parse_args()
 options.out.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,8 @@
 
 python scripts/count_lines.py
 
-Counted are lines of code: no blank lines, comments or docstrings. Checks are the whole of annotations.py, its imports,
-decorators such as `@checked`, and the functions named in CHECKS. Checks of files and of results are not among them, and
+Only lines of code count: no blank lines, comments or docstrings. Checks are all of annotations.py, imports from it,
+decorators such as `@checked`, and the functions named in CHECKS. Checks of files and of results are not included, and
 the classroom is not counted.
 """
 

@@ -5,7 +5,7 @@
 
 This is a process of its own, because torch must be imported before the children are forked (importing it takes far
 longer than such a run), and by then pytest's own process has threads. After each kill the checkpoint is read as a
-learner would read it; in the end the run that went through all kills is compared with one that was left alone.
+learner would read it; at the end, the run that went through all the kills is compared with one left alone.
 """
 
 import functools
@@ -46,7 +46,7 @@ def build():
 
 
 def run(checkpoint, steps=STEPS):
-    """The run, or what is left of it; returns all that it ends with."""
+    """The run, or what is left of it; returns everything it ends with."""
     model, ema, generator = build()
     images = torch.arange(50 * 16, dtype=torch.float32).sin().reshape(50, 1, 4, 4)
     options = dict(steps=steps, batch_size=4, ema=ema, generator=generator, checkpoint=checkpoint)
@@ -60,7 +60,7 @@ def run(checkpoint, steps=STEPS):
 
 
 def in_a_child(work):
-    """The child's process id; `work` is done there, and nothing after it."""
+    """The child's process id; `work` runs there, and nothing after it."""
     child = os.fork()
     if child == 0:
         try:
@@ -92,7 +92,7 @@ POINTS = {  # of a save: the function in whose place the process dies
 
 
 def run_that_dies(place, name, death, checkpoint):
-    """A run that saves as it should ten times, and dies in the next save."""
+    """A run that saves properly ten times, and dies in the next save."""
     real, calls = getattr(place, name), []
 
     def function(*args, **kwargs):
@@ -134,7 +134,7 @@ def at_moments(folder, left_alone, kills):
 
 
 def steps_in(checkpoint):
-    """How many steps the checkpoint holds; it raises where the file is broken."""
+    """How many steps the checkpoint holds; it raises if the file is broken."""
     model, ema, generator = build()
     return len(load_checkpoint(checkpoint, model, ema=ema, generator=generator))
 

@@ -1,20 +1,20 @@
 """Make slides of the notebooks, and the hand-out as two pages to print: `make slides`.
 
-    python scripts/make_slides.py [folder]      writes to build/slides, where no other folder is given
+    python scripts/make_slides.py [folder]      writes to build/slides, unless another folder is given
 
-Each file holds all that it needs: it can be mailed, copied to a stick, and opened anywhere without a network.
+Each file holds all it needs: it can be mailed, copied to a USB stick, and opened anywhere without a network.
 
-The slides are the cells that have a slide type (in JupyterLab: the gear at the right, Slide Type):
+The slides are the cells that have a slide type (in JupyterLab: the gear on the right, Slide Type):
 
     Slide, Sub-Slide    begins a slide
-    Fragment            comes onto the same slide, with the next key
-    Notes               goes to the teacher's notes of the slide
+    Fragment            appears on the same slide, at the next key press
+    Notes               goes into the teacher's notes for the slide
     Skip, and none      is left out
 
-Text that is written to be read is too long for a slide, so a cell shows only its essence: of a text its heading, its
-first paragraph, its displayed formulas, and what begins with "Predict", "Exercise" or "Your turn", each with the list
-that follows it; of code that draws, the figures and a few printed lines; of an exercise, the empty function; of other
-code, all of it (if it is not long) and what it prints. The whole of each text is in the notes.
+Text that is written to be read is too long for a slide, so a slide shows only the essence of a cell: of text, the
+heading, the first paragraph, displayed formulas, and what begins with "Predict", "Exercise" or "Your turn", each with
+the list that follows it; of code that draws, the figures and a few printed lines; of an exercise, the empty function;
+of other code, all of it (if it is not long) and what it prints. The full text is in the notes.
 """
 
 import base64
@@ -37,8 +37,8 @@ HANDOUT = ROOT / "workshop" / "handout.md"
 STYLE, SCRIPT = ROOT / "scripts" / "slides.css", ROOT / "scripts" / "slides.js"
 BEGINS = {"slide", "subslide"}
 TYPES = {*BEGINS, "fragment", "notes", "skip"}
-PRINTED = 4  # lines of text that stand below a figure
-LONG = 12  # of code with more lines, only what it prints
+PRINTED = 4  # lines of text that fit below a figure
+LONG = 12  # code with more lines than this shows only what it prints
 TALL = 1.6  # figures whose width is less than this times their height stand beside the text, not below it
 
 
@@ -47,7 +47,7 @@ def mathjax():
     try:
         files = importlib.metadata.files("sphinx-mathjax-offline")
     except importlib.metadata.PackageNotFoundError:
-        sys.exit("The slides need MathJax: `make slides`, or python -m pip install --editable '.[slides]'")
+        sys.exit("The slides need MathJax: run `make slides`, or python -m pip install --editable '.[slides]'")
     [path] = [file for file in files if file.name == "tex-svg.js"]
     return Path(path.locate()).read_text(encoding="utf-8")
 
@@ -62,7 +62,7 @@ def slides(notebook):
         kind = slide_type(cell)
         if kind not in TYPES | {None, "-", ""}:
             raise ValueError(
-                f"{kind!r} is no slide type: {', '.join(sorted(TYPES))}. The cell begins {cell.source:.60}"
+                f"{kind!r} is not a slide type: {', '.join(sorted(TYPES))}. The cell begins: {cell.source:.60}"
             )
         if kind in BEGINS:
             chosen.append([cell])
@@ -81,13 +81,13 @@ BLOCK = re.compile(r"\$\$.*?\$\$|```.*?```|<details>.*?</details>|\S(?:(?!\n\s*\
 
 
 def blocks(text):
-    """Paragraphs, formulas, lists, code and folded parts of a Markdown text, each as it stands there."""
+    """Paragraphs, formulas, lists, code and folded parts of a Markdown text, each as written."""
     pieces = [block.strip() for block in BLOCK.findall(text)]
     return [piece for block in pieces if block for piece in with_formulas_apart(block)]
 
 
 def with_formulas_apart(block):
-    """A formula may follow a line of text without an empty line."""
+    """A formula may follow a line of text with no blank line between."""
     if block.startswith(("```", "<details>")):
         return [block]
     return [part.strip() for part in re.split(r"(\$\$.*?\$\$)", block, flags=re.DOTALL) if part.strip()]
@@ -181,7 +181,7 @@ def size(picture):
 
 
 def slide_to_html(cells, section):
-    """One slide. `section` is the heading under which it stands, in small where its first cell has none of its own."""
+    """One slide. `section` is the heading it falls under, shown small if its first cell has none of its own."""
     title = f"<p class='section'>{inline(section)}</p>"
     if cells[0].cell_type == "markdown" and heading(cells[0].source):
         level = 1 if cells[0].source.lstrip().startswith("# ") else 2
@@ -202,7 +202,7 @@ def classes(cell):
 
 
 def beside(cells):
-    """Whether one cell of a slide draws, its figures are tall, and words are on one side of them at most."""
+    """Whether one cell of a slide draws, its figures are tall, and there are words on at most one side of them."""
     drawn = [i for i, cell in enumerate(cells) if cell.cell_type == "code" and figures(cell)]
     if len(drawn) != 1 or len(cells) == 1 or 0 < drawn[0] < len(cells) - 1:
         return False
@@ -211,7 +211,7 @@ def beside(cells):
 
 
 def notes(cells):
-    """For the teacher: the whole of each text of which the slide shows a part, or nothing."""
+    """For the teacher: the full text of each text cell, whether the slide shows part of it or nothing."""
     texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
     return "".join(to_html("\n\n".join(block for block in blocks(text) if "![" not in block)) for text in texts)
 
@@ -241,13 +241,13 @@ def handout(text, mathjax):
 def index(titles):
     """The page that leads to the others. titles: {name of the file: title}."""
     links = "".join(f"<li><a href='{name}'>{escape(title)}</a></li>" for name, title in titles.items())
-    keys = "Arrow keys or space: on and back. N: the notes, in a window of its own. F: the whole screen. Home, End."
+    keys = "Arrow keys or space: forward and back. N: the notes, in their own window. F: full screen. Home, End."
     return page("Slides", f"<h1>Slides</h1><ul>{links}</ul><p>{keys}</p>", "", "index")
 
 
 MATHJAX_SETTINGS = {
     "tex": {"inlineMath": [["$", "$"]], "displayMath": [["$$", "$$"]], "processEscapes": True},
-    "svg": {"fontCache": "local", "scale": 0.88},  # so that a formula can be copied to the window of the notes
+    "svg": {"fontCache": "local", "scale": 0.88},  # so that a formula can be copied to the notes window
     "options": {"enableMenu": False},
 }
 

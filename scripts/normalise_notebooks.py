@@ -29,7 +29,7 @@ def normalise(notebook):
 
 
 def joined(outputs):
-    """The outputs, with pieces of text that follow one another put together."""
+    """The outputs, with consecutive pieces of text put together."""
     result = []
     for output in outputs:
         before = result[-1] if result else None

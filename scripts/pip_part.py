@@ -1,4 +1,4 @@
-"""Print the pip part of an environment.yml, as the requirements file that conda makes of it.
+"""Print the pip part of an environment.yml, as the requirements file that conda makes from it.
 
 python scripts/pip_part.py environment.yml
 """

@@ -1,4 +1,4 @@
-"""Bring the repository's public address, which stands in pyproject.toml, to every other place that needs it.
+"""Copy the repository's public address from pyproject.toml to every other place that needs it.
 
     python scripts/stamp_links.py               the address as it is in pyproject.toml
     python scripts/stamp_links.py OWNER/NAME    for a fork: writes this address there first
@@ -66,7 +66,7 @@ def in_colab(name, address):
 
 
 def stamp_notebook(notebook, name, address):
-    """Put the badge under the title and the first code cell in its place: in place, and returns the notebook."""
+    """Put the badge under the title, and fill the first code cell. Changes the notebook in place, and returns it."""
     title, code = notebook.cells[0], next(cell for cell in notebook.cells if cell.cell_type == "code")
     badge = f"{BADGE}({in_colab(name, address)})"
     title.source = TITLE.sub(lambda found: f"{found[1]}\n\n{badge}\n\n", title.source)

@@ -1,9 +1,9 @@
-"""Train the small classifier in whose features samples are judged (course_utils/evaluation.py).
+"""Train the small classifier whose features samples are judged by (course_utils/evaluation.py).
 
     python scripts/train_classifier.py --out runs/classifier.safetensors
 
 It ran once. Its weights are in data/weights and stay as they are, because a figure measured with other weights could
-not be compared with the figures that the course states.
+not be compared with the figures in the course.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main():
 
 
 def flipped(images):
-    """Every other image, at random, as in a mirror: no kind of garment is left or right."""
+    """Half of the images, at random, mirrored: no kind of garment is left- or right-handed."""
     mirrored = torch.rand(len(images), 1, 1, 1) < 0.5
     return torch.where(mirrored, images.flip(-1), images)
 

@@ -2,8 +2,8 @@
 
     python scripts/train_weights.py --steps 20000 --threads 1
 
-It writes the averaged weights, a checkpoint to go on from, a grid of samples, and a card with all figures to
-runs/weights. Interrupt it when you like: the same command goes on where it stopped.
+It writes the averaged weights, a checkpoint to continue from, a grid of samples, and a card with all figures to
+runs/weights. Interrupt it when you like: the same command picks up where it stopped.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main():
     options = dict(batch_size=arguments.batch_size, condition=labels, drop=0.1)
 
     plan = arguments.out / "plan.json"
-    if not plan.exists():  # the number of steps is part of the recipe, so a run that goes on must keep it
+    if not plan.exists():  # the number of steps is part of the recipe, so a run that continues must keep it
         arguments.out.mkdir(parents=True, exist_ok=True)
         steps = arguments.steps or steps_in(arguments.minutes, model, images, schedule, **options)
         plan.write_text(json.dumps({"steps": steps, "minutes": 0}))
@@ -94,15 +94,15 @@ Figures of {arguments.samples:,} samples, labels 0 .. 9 in turn, against the 10,
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=20, help="of training (default: 20)")
-    parser.add_argument("--steps", type=int, help="of training, in place of minutes")
+    parser.add_argument("--minutes", type=float, default=20, help="minutes of training (default: 20)")
+    parser.add_argument("--steps", type=int, help="training steps, instead of minutes")
     parser.add_argument("--out", type=Path, default=Path("runs/weights"), help="folder (default: runs/weights)")
     parser.add_argument("--channels", type=int, default=48, help="base_channels of the UNet (default: 48)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images a step (default: 32)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images per step (default: 32)")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="the highest learning rate (default: 0.0015)")
-    parser.add_argument("--threads", type=int, help="of the CPU (default: torch's own choice)")
-    parser.add_argument("--samples", type=int, default=5000, help="to measure quality with (default: 5000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of training (default: 0)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
+    parser.add_argument("--samples", type=int, default=5000, help="samples to measure quality with (default: 5000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of training (default: 0)")
     return parser.parse_args()
 
 

@@ -13,7 +13,7 @@ The rule:
     breaking    5 minutes for a "Break it"
     running     the README's time for the whole notebook, without the training where `train_minutes = 0`
 
-tests/pages/test_workshop.py makes sure that no block of an agenda has less.
+tests/pages/test_workshop.py makes sure that no block of an agenda has less than it needs.
 """
 
 import re
@@ -29,7 +29,7 @@ from course_utils.classroom.exercises.checking import EXERCISES, source
 ROOT = Path(__file__).resolve().parent.parent
 QUIZZES = ROOT / "course_utils" / "classroom" / "quizzes"
 NOTEBOOKS = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
-TOP = "Top"  # what stands before the first heading of the second level
+TOP = "Top"  # what comes before the first second-level heading
 TRAINING = 3.0  # minutes of notebook 04
 
 

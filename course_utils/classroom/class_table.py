@@ -4,15 +4,15 @@ In a notebook, `hand_in("Ada")` prints a line for the chat or a shared document,
 
     progress | Ada | 01 1o2 | 02 1nnn | 03 nnnn | 04 nnnn | 05 nnnnnnn | 06 nnnnn
 
-with a sign for each exercise, in the order in which `progress()` lists them: 1 to 9, solved at that try (9 stands for
-later ones, too); o, tried and open; n, not attempted. Letters and digits only, because chats turn dots, dashes and
-quotation marks into other signs.
+with a sign for each exercise, in the order in which `progress()` lists them: 1 to 9, solved on that try (9 also stands
+for later ones); o, tried but still open; n, not attempted. Letters and digits only, because chats turn dots, dashes and
+quotation marks into other characters.
 
     python -m course_utils.classroom.class_table lines.txt
 
-prints the table. lines.txt may be a whole chat: only such lines count. Whoever hands in again, or from several
-computers, is listed once, with the best of each exercise. Copies of my_work/progress.json, each named after its owner,
-as in Ada.json, can be given as well.
+prints the table. lines.txt may be a whole chat: only such lines count. Anyone who hands in again, or from several
+computers, is listed once, with their best result for each exercise. You can also pass copies of my_work/progress.json,
+each named after its owner, as in Ada.json.
 """
 
 import argparse
@@ -37,13 +37,13 @@ def hand_in(name):
         name: how you want to be listed.
 
     Raises:
-        TypeError: the name is no text.
-        ValueError: it is empty, has more than one line, or has a "|" in it.
+        TypeError: the name is not text.
+        ValueError: it is empty, has more than one line, or contains a "|".
     """
     if not isinstance(name, str):
         raise TypeError(f'hand_in: the name must be text, as in hand_in("Ada"), not {name!r}.')
     if "|" in name or len(name.strip().splitlines()) != 1:
-        raise ValueError(f'hand_in: say who you are, as in hand_in("Ada"), in one line, without a "|", not {name!r}.')
+        raise ValueError(f'hand_in: say who you are, in one line without a "|", as in hand_in("Ada"), not {name!r}.')
     print(line(name.strip(), signs(read_progress())))
 
 
@@ -67,7 +67,7 @@ def line(name, its_signs):
 
 
 def parsed(text):
-    """(name, {exercise: sign}) of one line, or None where it is none. A broken one is a ValueError that says why."""
+    """(name, {exercise: sign}) from one line, or None if it is not one. A broken one is a ValueError that says why."""
     found = MARK.search(text)
     if not found:
         return None
@@ -76,13 +76,13 @@ def parsed(text):
         raise ValueError("there is no name in it")
     given = dict(re.findall(r"^(\d\d) +(\S.*)$", "\n".join(groups), flags=re.MULTILINE))
     if missing := [notebook for notebook in BY_NOTEBOOK if notebook not in given]:
-        raise ValueError(f"of {name}, notebook {', '.join(missing)} is missing: is the line cut off, or broken in two?")
+        raise ValueError(f"{name}: notebook {', '.join(missing)} is missing: was the line cut off, or broken in two?")
     its_signs = {}
     for notebook, names in BY_NOTEBOOK.items():
         row = given[notebook].lower()
         if len(row) != len(names) or set(row) - set(SIGNS):
-            wanted = f"{len(names)} signs belong, each a digit from 1, o or n"
-            raise ValueError(f"of {name}, notebook {notebook} has {row!r}, where {wanted}: is it of another version?")
+            wanted = f"{len(names)} signs, each a digit from 1 to 9, o or n"
+            raise ValueError(f"{name}: notebook {notebook} has {row!r}, not {wanted}: is it from another version?")
         its_signs |= dict(zip(names, row, strict=True))
     return name, its_signs
 
@@ -110,14 +110,14 @@ def collected(paths):
 
 
 def numbered(path):
-    """(place, line) for each line of a text file, also of one that Windows has written as UTF-16."""
+    """(place, line) for each line of a text file, even one that Windows wrote as UTF-16."""
     raw = path.read_bytes()
     text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     return [(f"{path.name}, line {number}", one) for number, one in enumerate(text.splitlines(), 1)]
 
 
 def owned(path):
-    """(name, {exercise: sign}) of a copy of progress.json that is named after its owner."""
+    """(name, {exercise: sign}) from a copy of progress.json that is named after its owner."""
     return path.stem, signs(json.loads(path.read_text("utf-8")))
 
 
@@ -125,7 +125,7 @@ def owned(path):
 
 
 def table(people):
-    """Lines of text: a row for each person, and what is solved of each exercise."""
+    """Lines of text: a row for each person, then how many people solved each exercise."""
     width = max(map(len, people)) + 2
     heads = [f"{notebook:{max(len(names), 2) + 2}}" for notebook, names in BY_NOTEBOOK.items()]
     rows = [f"{'':{width}}{''.join(heads)}solved"]
@@ -145,13 +145,13 @@ def solved(its_signs):
 
 
 def main(arguments=None):
-    """The command line. Returns the exit status: 1 where something could not be read, else 0."""
+    """The command line. Returns the exit status: 1 if something could not be read, else 0."""
     parser = argparse.ArgumentParser(
         prog="python -m course_utils.classroom.class_table", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("paths", nargs="+", metavar="file", help="of lines that were handed in, or Ada.json")
+    parser.add_argument("paths", nargs="+", metavar="file", help="with lines that were handed in, or Ada.json")
     people, faults = collected(parser.parse_args(arguments).paths)
-    print("\n".join(table(people) if people else ['There is no line that begins "progress |" in it.']))
+    print("\n".join(table(people) if people else ['There is no line with "progress |" in it.']))
     for fault in faults:
         print(f"Left out: {fault}", file=sys.stderr)
     return int(bool(faults) or not people)

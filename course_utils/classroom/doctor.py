@@ -1,15 +1,15 @@
 """The doctor: does this computer have what the course needs, and does it compute correctly?
 
-    python -m course_utils.classroom.doctor           one line for each check; exit status 1 where one is a problem
-    python -m course_utils.classroom.doctor --json    the same, and versions, as one JSON object for a bug report
+    python -m course_utils.classroom.doctor           one line for each check; exit status 1 if one is a problem
+    python -m course_utils.classroom.doctor --json    the same plus versions, as one JSON object for a bug report
     python -m course_utils.classroom.doctor --line Ada    all of it in one line, for the teacher of a workshop
 
 In a notebook, `check_up()` prints the same lines, and `check_in("Ada")` the one line.
 
-A check is a function that can be called without arguments and returns what ok(), slow() or problem() make. It imports
-torch, and the modules of the course that do, inside: the doctor is there for the days on which they can't be
-imported. For the same reason this file keeps to what an old Python understands. A new check is a function, and a line
-in CHECKS.
+A check is a function that can be called without arguments and returns the result of ok(), slow() or problem(). It
+imports torch, and the course's modules that do, inside the function: the doctor is there for the days when they can't
+be imported. For the same reason, this file keeps to what an old Python understands. A new check is a function, and a
+line in CHECKS.
 """
 
 import argparse
@@ -62,14 +62,14 @@ def python(version=sys.version_info):
     running, wanted = (".".join(map(str, numbers)) for numbers in (version[:3], PYTHON))
     if version[:2] < PYTHON:
         return problem(
-            f"this is {running}, and the course needs {wanted} or newer.",
-            f"Install a newer Python, and a new environment with it: `make lab PYTHON=python{wanted}`.",
+            f"this is {running}, but the course needs {wanted} or newer.",
+            f"Install a newer Python, and set up a new environment with it: `make lab PYTHON=python{wanted}`.",
         )
     return ok(running)
 
 
 def packages(requirements=None, installed=None, at=None):
-    """Each dependency that the course declares is there, and not too old."""
+    """Each dependency that the course declares is installed, and not too old."""
     requirements = declared() if requirements is None else requirements
     installed, at = installed or installed_version, at or place()
     wanting = {}
@@ -92,7 +92,7 @@ def packages(requirements=None, installed=None, at=None):
 
 
 def requirements_of(course):
-    """What the installed course states, or, in Colab, where notebooks fetch it and install nothing, pyproject.toml."""
+    """What the installed course declares; in Colab, where it is fetched but not installed, what pyproject.toml does."""
     try:
         return importlib.metadata.requires(course)
     except importlib.metadata.PackageNotFoundError:
@@ -104,7 +104,7 @@ def requirements_of(course):
 
 
 def declared(requires=requirements_of):
-    """{name of a dependency: its lower bound}, from what the course states, without the extras."""
+    """{name of a dependency: its lower bound}, from what the course declares, without the extras."""
     lines = [line for line in requires(COURSE) if "extra ==" not in line]
     return {re.match(r"[\w.-]+", line)[0]: (re.findall(r">=\s*([\w.]+)", line) or ["0"])[0] for line in lines}
 
@@ -125,7 +125,7 @@ def release(version):
     return tuple(numbers)
 
 
-# Colab's own ipywidgets are older than ours, and stay; VS Code needs no JupyterLab.
+# Colab keeps its own, older ipywidgets; VS Code needs no JupyterLab.
 BRINGS_ITS_OWN = {"Colab": {"jupyterlab", "ipywidgets"}, "VS Code": {"jupyterlab"}}
 
 
@@ -135,7 +135,7 @@ def place(environ=os.environ, modules=sys.modules):
         return "Colab"
     if "VSCODE_PID" in environ or "VSCODE_CWD" in environ:
         return "VS Code"
-    if "JPY_SESSION_NAME" in environ:  # set for the kernels of a Jupyter server, also one started in VS Code's terminal
+    if "JPY_SESSION_NAME" in environ:  # set for the kernels of a Jupyter server, even one started in VS Code's terminal
         return "JupyterLab, or Jupyter Notebook"
     if environ.get("TERM_PROGRAM") == "vscode":
         return "VS Code"
@@ -153,14 +153,14 @@ def memory(measure=None):
     found = f"{size / 1e9:.1f} GB {kind}"
     if size < 1.5e9:
         return slow(
-            f"{found}; a notebook takes about 1 GB, and the browser its share.",
-            "Close other programs, and shut down kernels that you don't use.",
+            f"{found}; a notebook takes about 1 GB, and the browser needs some too.",
+            "Close other programs, and shut down kernels that you aren't using.",
         )
     return ok(found)
 
 
 def memory_in_bytes():
-    """How much memory is free, or at least how much there is, and which of the two; None where nothing tells."""
+    """How much memory is free, or at least how much there is, and which of the two; None if neither is known."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         [free] = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
@@ -177,8 +177,8 @@ def disk(usage=shutil.disk_usage):
     free = usage(ROOT).free
     if free < 0.5e9:
         return problem(
-            f"{free / 1e9:.2f} GB free where the course lies; unpacked data, checkpoints and notebooks need 0.5 GB.",
-            "Delete or move other files.",
+            f"{free / 1e9:.2f} GB free where the course is; unpacked data, checkpoints and notebooks need 0.5 GB.",
+            "Delete or move some files.",
         )
     return ok(f"{free / 1e9:.1f} GB free")
 
@@ -187,7 +187,7 @@ def disk(usage=shutil.disk_usage):
 
 
 def data_files(root=None):
-    """The four files of Fashion-MNIST are those published, by md5; nothing is unpacked."""
+    """The four files of Fashion-MNIST are the published ones, by md5; nothing is unpacked."""
     from course_utils.data import DATA, FILES, md5, raw
 
     faults = []
@@ -201,7 +201,7 @@ def data_files(root=None):
 
 
 def weights(folder=None):
-    """The two files of trained weights are whole, by sha256."""
+    """The two files of trained weights are intact, by sha256."""
     from course_utils.checkpoints import read_checkpoint
     from course_utils.data import DATA
     from course_utils.evaluation import SHA256
@@ -218,11 +218,11 @@ def weights(folder=None):
         faults.append(f"{classifier.name} is damaged")
     if faults:
         return problem(f"{', '.join(faults)}.", restore("data/weights"))
-    return ok("both files whole")
+    return ok("both files intact")
 
 
 def restore(folder):
-    return f"In the folder of the course, run `git checkout -- {folder}`, or clone the course again."
+    return f"In the course's folder, run `git checkout -- {folder}`, or clone the course again."
 
 
 # torch, and whether it computes correctly
@@ -240,8 +240,8 @@ def torch_and_torchvision(run=None):
         return problem(
             f"{versions} do not work together ({wrong}).",
             "Install the two together: `python -m pip install --force-reinstall torch torchvision`, with the "
-            "--index-url of the first time, where there was one; then restart the kernel. In Colab, rather choose "
-            "Runtime, Disconnect and delete runtime: what Colab ships fits together.",
+            "same --index-url as the first time, if there was one; then restart the kernel. In Colab, choose Runtime, "
+            "Disconnect and delete runtime instead: the versions that Colab ships work together.",
         )
     return ok(f"{versions} work together")
 
@@ -259,7 +259,7 @@ TOLERANCE = 0.01  # many GPUs multiply with 10 bits (TF32), which, imitated on a
 
 
 def device(best=None, compute=None):
-    """The device that the course will use gives what the CPU gives in float64, on the course's own network."""
+    """The device that the course will use agrees with float64 on the CPU, on the course's own network."""
     import torch
 
     from course_utils.device import best_device
@@ -268,11 +268,11 @@ def device(best=None, compute=None):
     name = torch.cuda.get_device_name(best) if best.type == "cuda" else best.type
     advice = f"Update torch. If that does not help, {REPORT}."
     if best.type != "cpu":
-        advice = f'Compute on the CPU: write `device = torch.device("cpu")` in place of `best_device()`. {advice}'
+        advice = f'Compute on the CPU: write `device = torch.device("cpu")` instead of `best_device()`. {advice}'
     right = answers(torch.device("cpu"), torch.float64)
     try:
         here = compute(best, torch.float32)
-    except RuntimeError as error:  # also what is not implemented, or finds no memory
+    except RuntimeError as error:  # also if something is not implemented, or memory runs out
         return problem(f"{name} can't run the network ({error}).", advice)
     off = {what: difference(here[what], right[what]) for what in right}
     found = f"{name} differs from float64 on the CPU by {', '.join(f'{off[what]:.1g} in {what}' for what in off)}"
@@ -292,9 +292,9 @@ def difference(here, right):
 
 
 def answers(device, dtype):
-    """What the shipped network computes on a device: {what: list of tensors}, float64 on the CPU, to compare.
+    """What the shipped network computes on a device: {what: list of tensors}, moved to float64 on the CPU to compare.
 
-    A few training steps are part of it, with the weights stored as in notebook 04: an Apple GPU once computed right
+    This includes a few training steps, with the weights stored as in notebook 04: an Apple GPU once computed the right
     gradients, and then an update that never reached such weights.
     """
     import torch
@@ -307,7 +307,7 @@ def answers(device, dtype):
     x_0, t, noise, labels = inputs(device, dtype)
     model, path, weights = with_condition(network, labels), cosine_schedule(), list(network.parameters())
     predicted = model(add_noise(x_0, t, noise, path), t)
-    gradients = torch.autograd.grad(predicted.square().mean(), weights)  # of the loss they are small, after training
+    gradients = torch.autograd.grad(predicted.square().mean(), weights)  # those of the loss are small after training
     optimizer, losses = torch.optim.Adam(weights, lr=5e-4), []
     for _ in range(4):
         loss = diffusion_loss(model, x_0, t, noise, path)
@@ -325,15 +325,15 @@ def shipped_network():
     from course_utils.checkpoints import load_unet
     from course_utils.data import DATA
 
-    with torch.random.fork_rng(devices=[]):  # building it draws weights, and a check leaves no trace
+    with torch.random.fork_rng(devices=[]):  # building it draws weights, but a check must leave no trace
         return load_unet(DATA / "weights" / "unet.safetensors")
 
 
 def inputs(device, dtype):
     """x_0, t, noise, labels, the same everywhere: eight bright rectangles on black, much like shirts, at eight t.
 
-    None of the t is very small: the noise at t = 1 is hardly larger than what rounding to fewer bits does to x_t, so
-    that no fast device could make it out.
+    None of the t is very small: at t = 1, the noise is hardly larger than the error of rounding x_t to fewer bits, so
+    no fast device could make it out.
     """
     import torch
 
@@ -348,7 +348,7 @@ def inputs(device, dtype):
 
 
 def bfloat16(seconds=None, rounding=None):
-    """Whether it would pay to train in bfloat16; not a fault either way."""
+    """Whether training in bfloat16 would pay off; not a fault either way."""
     from course_utils.device import best_device
     from course_utils.training import bfloat16_loss, diffusion_loss
 
@@ -394,7 +394,7 @@ def speed(seconds=None):
         minutes = max(4, round(3 * 2000 / max(steps, 1)))
         return slow(
             f"{found}; notebook 04 wants 1,000 or more.",
-            f"There, write `train_minutes = {minutes}`, or `train_minutes = 0` for the shipped weights. Close other "
+            f"There, set `train_minutes = {minutes}`, or `train_minutes = 0` for the shipped weights. Close other "
             "programs. In Colab, choose Runtime, Change runtime type, and a GPU.",
         )
     return ok(found)
@@ -408,14 +408,14 @@ def step_seconds(device, loss):
     from course_utils.training import steps_in
     from course_utils.unet import UNet
 
-    with torch.random.fork_rng(devices=[]):  # building it draws weights, and a check leaves no trace
+    with torch.random.fork_rng(devices=[]):  # building it draws weights, but a check must leave no trace
         model = UNet(condition=10).to(device, memory_format=torch.channels_last)
     images = torch.arange(64 * 28 * 28, device=device).reshape(64, 1, 28, 28).sin()
     labels, minutes = torch.arange(64, device=device) % 10, 10
     return 60 * minutes / steps_in(minutes, model, images, cosine_schedule(), condition=labels, loss=loss)
 
 
-# In this order, because a fault in one is often the cause of faults after it.
+# In this order, because a fault in one often causes the faults after it.
 CHECKS = {
     "Python": python,
     "packages": packages,
@@ -441,18 +441,18 @@ def examine(checks=None):
         except importlib.metadata.PackageNotFoundError:
             finding = problem(
                 "the course is not installed in this Python.",
-                "In the folder of the course, run `python -m pip install --editable .` (`make lab` does it for you).",
+                "In the course's folder, run `python -m pip install --editable .` (`make lab` does it for you).",
             )
         except (Exception, SystemExit) as error:
             finding = problem(
                 f"the check itself failed ({type(error).__name__}: {error}).",
-                f"Solve the problems above first. If this one stays, {REPORT}.",
+                f"Fix the problems above first. If this one remains, {REPORT}.",
             )
         yield Finding(finding.status, impersonal(finding.found), impersonal(finding.advice), title)
 
 
 def impersonal(text):
-    """One line, in which the folders of the course and of the user have no name."""
+    """The text as one line, without the names of the course's and the user's folders."""
     for folder, sign in ((ROOT, "."), (Path.home(), "~"), (Path.home().resolve(), "~")):
         if folder != Path(folder.anchor):
             text = text.replace(str(folder), sign)
@@ -460,7 +460,7 @@ def impersonal(text):
 
 
 def check_up(checks=None):
-    """Print one line for each check, as soon as it is known: [ok], [slow] or [problem], and what to do."""
+    """Print one line for each check, as soon as it is done: [ok], [slow] or [problem], and what to do."""
     for finding in examine(checks):
         print(finding, flush=True)
 
@@ -484,13 +484,13 @@ def check_in(name="-", checks=None):
     """Print one line, for the teacher of a workshop: whether this computer is ready, and what it is.
 
     Args:
-        name: how you want to be listed. The doctor looks up no names.
+        name: how you want to be listed. The doctor doesn't look up any names.
     """
     print(in_one_line(name, list(examine(checks))))
 
 
 def in_one_line(name, findings):
-    """Parts between bars, which no part has inside: READY, SLOW or NOT READY, the name, the computer, the reason."""
+    """Parts separated by bars (none has one inside): READY, SLOW or NOT READY, the name, the computer, the reason."""
     status = {finding.status for finding in findings}
     verdict, worst = (
         ("NOT READY", "problem") if "problem" in status else ("SLOW", "slow") if "slow" in status else ("READY", None)
@@ -520,7 +520,7 @@ def device_type():
 
 
 def main(arguments=None, checks=None):
-    """The command line. Returns the exit status: 1 where there is a problem, else 0."""
+    """The command line. Returns the exit status: 1 if there is a problem, else 0."""
     parser = argparse.ArgumentParser(prog="python -m course_utils.classroom.doctor", description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object, for a bug report")
     parser.add_argument("--line", nargs="?", const="-", metavar="NAME", help="one line, for the teacher of a workshop")

@@ -1,4 +1,4 @@
-"""Figures: helpers that take tensors, so that a figure costs a notebook a line or two.
+"""Figures: helpers that take tensors, so that a figure takes a notebook only a line or two.
 
 Every figure comes with a description in words, which lies in figures/NN.toml and goes by a key, such as "01.boot".
 Notebook front ends drop the alternative text of a saved picture, so `show` puts the description under it, folded,
@@ -97,13 +97,13 @@ def drawn(figure):
 
 
 def pixels(image):
-    """What matplotlib draws: (C, H, W) within -1 .. 1 -> (H, W) or (H, W, 3) within 0 .. 1; anything beyond is cut."""
+    """What matplotlib draws: (C, H, W) within -1 .. 1 -> (H, W) or (H, W, 3) within 0 .. 1; the rest is clipped."""
     picture = ((image.detach().cpu().float() + 1) / 2).clamp(0, 1).permute(1, 2, 0)
     return picture.squeeze(-1).numpy()
 
 
 def show_images(images, description, titles=None, columns=8, size=1.1):
-    """Images side by side, (N, C, H, W) within -1 .. 1, with a title each, where given."""
+    """Images side by side, (N, C, H, W) within -1 .. 1, each with a title, if given."""
     rows = math.ceil(len(images) / columns)
     columns = min(columns, len(images))
     height = size * rows * (1.25 if titles else 1)
@@ -123,7 +123,7 @@ def show_rows(rows, description, titles, size=1.1):
 
 
 def growing_rows(description, titles, size=1.1):
-    """`show_rows` for a cell that runs long: returns add(name, images), which adds a row to the figure on the spot."""
+    """`show_rows` for a long-running cell: returns add(name, images), which adds a row to the figure at once."""
     rows, redraw = {}, None
 
     def add(name, images):
@@ -241,7 +241,7 @@ def show_paths(panels, description, limit=3.0, size=3.2):
 
 
 def show_heatmap(values, description, xlabel, ylabel, height=2.6):
-    """A matrix with values within -1 .. 1 as colours, with a bar that says what they mean."""
+    """A matrix with values within -1 .. 1 as colours, with a bar that shows what they mean."""
     figure, axis = plt.subplots(figsize=(7, height), layout="constrained")
     picture = axis.imshow(
         drawable(values).numpy(), aspect="auto", cmap="cividis", interpolation="nearest", vmin=-1, vmax=1
@@ -310,7 +310,7 @@ def show_process(pictures, levels, names, description):
     Args:
         pictures: (N, C, H, W) within -1 .. 1.
         levels: N whole numbers, from 0 to T.
-        names: of the N states, as TeX would have them, as in "x_{t-1}".
+        names: of the N states, in TeX, as in "x_{t-1}".
         description: in words.
     """
     centres = [1.6 * i for i in range(len(pictures))]

@@ -1,7 +1,7 @@
-"""The quiz at the end of each notebook, in a line: show_quiz("01_forward_process").
+"""The quiz at the end of each notebook, in one line: show_quiz("01_forward_process").
 
 The questions are in quizzes/, one file for each notebook. They are shown as text with folded answers, which is all
-that GitHub, a printed page or a saved notebook has, and then as live controls, which hide the text.
+that GitHub, a printed page or a saved notebook can show, and then as live controls, which hide the text.
 """
 
 import html
@@ -31,7 +31,7 @@ class Question:
 
 
 def show_quiz(name):
-    """Show the quiz of a notebook by its name, as in "01_forward_process"."""
+    """Show a notebook's quiz, by name, as in "01_forward_process"."""
     questions = load_quiz(name)
     display(HTML(as_text(name, questions)))
     display(quiz_box(name, questions))
@@ -49,7 +49,7 @@ def load_quiz(name):
 
 
 def read_quiz(path):
-    """The questions in a file: a list of Question. ValueError where it is malformed, which says where."""
+    """The questions in a file: a list of Question. ValueError if it is malformed, which says where."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no quiz at {path}.")
@@ -57,7 +57,7 @@ def read_quiz(path):
         quiz = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not TOML, or not UTF-8
         raise ValueError(
-            f"{path.name} can't be read: {error}. Correct that place; quotes and brackets first."
+            f"{path.name} can't be read: {error}. Correct that place; check quotes and brackets first."
         ) from None
     check_fields(quiz, {"question": some_tables}, path.name)
     require(3 <= len(quiz["question"]) <= 5, path.name, f"it has {len(quiz['question'])} questions. Make it 3 to 5.")
@@ -85,9 +85,9 @@ def as_choice(table, where):
 
 
 def check_fields(table, rules, where):
-    """Each field that has a rule is there and keeps it, and there are no others: a misspelt one would be lost."""
+    """Each field with a rule is there and obeys it, and there are no others: a misspelt one would be lost."""
     for field in table:
-        require(field in rules, where, f"`{field}` is none of its fields, which are {', '.join(rules)}. Rename it.")
+        require(field in rules, where, f"`{field}` is not one of its fields, which are {', '.join(rules)}. Rename it.")
     for field, rule in rules.items():
         require(field in table, where, f"`{field}` is missing. Add it.")
         rule(table[field], where, field)
@@ -96,7 +96,7 @@ def check_fields(table, rules, where):
 def some_text(value, where, field):
     require(isinstance(value, str) and value.strip(), where, f"`{field}` must be some text, but is {value!r}.")
     require(
-        "$" not in value, where, f"`{field}` has a formula in it, and radio buttons show none. Use words or `code`."
+        "$" not in value, where, f"`{field}` has a formula in it, which radio buttons can't show. Use words or `code`."
     )
 
 
@@ -122,7 +122,7 @@ def one_line(text):
 
 
 def as_text(name, questions):
-    """A page of HTML: each question, its choices, and folded what there is to say about each of them."""
+    """A page of HTML: each question, its choices, and, folded, what there is to say about each of them."""
     return "\n".join(
         [
             f'<div class="{text_class(name)}">',
@@ -150,7 +150,7 @@ PLAIN_LIST = '<ul style="list-style: none">'  # the letters take the place of bu
 
 
 def text_class(name):
-    """The class of the text version. The notebook is part of it, since JupyterLab shows several in one page."""
+    """The CSS class of the text version. It names the notebook, since JupyterLab shows several on one page."""
     return f"quiz-as-text-{name}"
 
 
@@ -167,7 +167,7 @@ def verdict(choice):
 
 
 def quiz_box(name, questions):
-    """The live quiz: a box for each question, and a count of those that are answered rightly."""
+    """The live quiz: a box for each question, and a count of those answered correctly."""
     count, solved = ipywidgets.HTML(), set()
 
     def solve(number):
@@ -179,8 +179,8 @@ def quiz_box(name, questions):
     return ipywidgets.VBox([style, *boxes, count]).add_class("course-quiz")
 
 
-# Radio buttons are made for a word or two: a longer label would run over the next one. And where this style is, the
-# live quiz is, so the text is hidden; a printer gets the text all the same.
+# Radio buttons are made for a word or two: a longer label would run over the next one. And wherever this style is, so
+# is the live quiz, so the text is hidden; a printer still gets the text.
 STYLE = """
 .course-quiz .widget-radio-box label {
     height: auto; line-height: 1.5; margin: 2px 0;

@@ -29,7 +29,7 @@ from course_utils.unet import SelfAttention, shapes_through
 
 
 def live(controls, draw):
-    """The box that every widget here is: controls above a picture, which is drawn anew at every change of theirs.
+    """The box that every widget here is: controls above a picture, which is redrawn whenever one of them changes.
 
     Args:
         controls: {name: an ipywidget with a value}.
@@ -52,7 +52,7 @@ WIDE = dict(layout=dict(width="32em"), style=dict(description_width="6em"))
 
 
 def slider(label, values, value):
-    """A slider over a few values, in equal distances however far apart they are."""
+    """A slider over a few values, equally spaced however far apart they are."""
     options = [(item if isinstance(item, str) else f"{item:g}", item) for item in values]
     return ipywidgets.SelectionSlider(description=label, options=options, value=value, **WIDE)
 
@@ -65,7 +65,7 @@ def png(levels):
 
 
 def in_colour(sheet):
-    """(H, W, 1 or 3) within 0 .. 1 -> (H, W, 3) uint8; NaN, of which matplotlib would warn, ends up as some grey."""
+    """(H, W, 1 or 3) within 0 .. 1 -> (H, W, 3) uint8; NaN, which matplotlib would warn about, ends up as some grey."""
     return (sheet * 255).round().byte().expand(-1, -1, 3).numpy()
 
 
@@ -76,7 +76,7 @@ def enlarged(sheet):
 
 
 def fixed_noise(image):
-    """The same noise at every call, so that only what is moved changes."""
+    """The same noise at every call, so that only what you move changes."""
     return torch.randn(image.shape, generator=torch.Generator().manual_seed(0), dtype=image.dtype).to(image.device)
 
 
@@ -140,7 +140,7 @@ NOISE_AT_T = 0.05  # the course's rule of thumb: less than this of the picture i
 
 
 def schedule_designer(image, description):
-    """Kind, beta_1, beta_T and T of a schedule to choose: its alpha_bar, its SNR, and the image at nine levels.
+    """Choose the kind, beta_1, beta_T and T of a schedule, and see alpha_bar, the SNR, and the image at nine levels.
 
     Args:
         image: (1, C, H, W) within -1 .. 1, C = 1 or 3.
@@ -198,9 +198,9 @@ WHITE = np.full((round(INCHES[1] * DPI), round(INCHES[0] * DPI), 3), 255, dtype=
 
 
 def designer_figure(image):
-    """Room for alpha_bar and the SNR over t, and under them for the image at nine levels; made once, then filled.
+    """Axes for alpha_bar and the SNR over t, and below them for the image at nine levels; made once, then filled.
 
-    Matplotlib spends most of its time on text, so there is little.
+    Matplotlib spends most of its time on text, so there is little of it.
     """
     figure = Figure(figsize=INCHES, dpi=DPI)  # not pyplot's, which a notebook would show by itself
     FigureCanvasAgg(figure)
@@ -236,14 +236,14 @@ def fill(figure, schedule, image):
 
 
 def unet_explorer(unet, image, description):
-    """A slider through the parts of a UNet: what each puts out, and which pixels its middle position sees.
+    """A slider through the parts of a UNet: what each outputs, and which pixels its middle position sees.
 
-    Seen means through convolutions alone. GroupNorm's means and attention reach the whole picture, and are left out.
+    "Sees" means through convolutions alone. GroupNorm's means and attention reach the whole picture, and are left out.
 
     Args:
         unet: a UNet of the package, trained or not.
         image: (1, C, H, W) within -1 .. 1, with the C of the UNet, 1 or 3.
-        description: the static figure in words: the image once for each part, what is seen tinted.
+        description: the static figure in words: the image once for each part, with what it sees tinted.
     """
     explored = explore(unet, image)
     display(unet_explorer_box(explored))
@@ -275,7 +275,7 @@ def explore(unet, image):
 def seen_in_words(name, kind, shape, field):
     (top, left), (bottom, right) = field.nonzero().amin(dim=0).tolist(), field.nonzero().amax(dim=0).tolist()
     return (
-        f"{name}, kind {kind}, puts out {shape[0]} x {shape[1]} x {shape[2]}, channels x height x width. "
+        f"{name}, kind {kind}, outputs {shape[0]} x {shape[1]} x {shape[2]}, channels x height x width. "
         f"Its middle position sees {field.sum()} of {field.numel()} pixels: rows {top} to {bottom}, columns {left} to "
         f"{right}. (Through convolutions alone. GroupNorm and attention, which reach the whole picture, are left out.)"
     )
@@ -289,7 +289,7 @@ def tinted(image, field):
 def receptive_fields(unet, shape, names):
     """Which pixels of an image of this shape, (C, H, W), reach the middle position of each part: {name: (H, W) bool}.
 
-    A pixel reaches it where the gradient of the one by the other is not 0.
+    A pixel reaches it if the gradient of that position with respect to the pixel is not 0.
     """
     plain, outputs = convolutions_only(unet), {}
     for name in names:
@@ -333,8 +333,8 @@ def trajectory_scrubber(states, description):
     """A slider along the steps of a sampler: the images x_t on the left, the predictions x_0_hat on the right.
 
     Args:
-        states: what `sample_steps` yields, (s, x_s, x_0_hat) after each step, as a list or as it comes; the images
-            are (B, C, H, W) within -1 .. 1, C = 1 or 3, best a few.
+        states: what `sample_steps` yields, (s, x_s, x_0_hat) after each step, as a list or straight from it; the images
+            are (B, C, H, W) within -1 .. 1, C = 1 or 3, preferably a few.
         description: the static figure in words: two rows, x_t and x_0_hat of the first image, at nine steps.
     """
     states = list(states)
@@ -360,7 +360,7 @@ def draw_state(step, states):
     return png(enlarged(torch.cat([left, between, right], dim=1))), (
         f"After step {step} of {len(states)}, at level t = {s}. Left: x_t, {apart(x, final)} from the finished "
         f"picture. Right: x_0_hat, the prediction that led there, {apart(x_0_hat, final)} from it. "
-        "(The mean over the pixels; from black to white it is 2.)"
+        "(Averaged over the pixels; black to white is 2.)"
     )
 
 
@@ -378,12 +378,12 @@ ETAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 def steps_and_eta(denoise, x_T, schedule, description):
     """Sliders for the number of steps and for eta: the pictures that DDIM makes from the one noise x_T.
 
-    All of them are made first, 425 calls of `denoise`, so that every choice shows at once. Fresh noise comes from a
-    generator with seed 0, so `sample` makes the same pictures again.
+    All of them are made first, with 425 calls of `denoise`, so that every choice shows at once. Fresh noise comes from
+    a generator with seed 0, so `sample` can make the same pictures again.
 
     Args:
         denoise: denoise(x_t, t) -> x_0_hat, t an int.
-        x_T: (B, C, H, W) noise, C = 1 or 3, best a few.
+        x_T: (B, C, H, W) noise, C = 1 or 3, preferably a few.
         schedule: a NoiseSchedule with at least 50 steps.
         description: the static figure in words: the first picture, in a column for each number of steps and a row
             for each eta.
@@ -417,6 +417,6 @@ def draw_made(num_steps, eta, made):
     chosen, reference = made[num_steps, eta], made[NUM_STEPS[-1], ETAS[0]]
     return png(enlarged(plotting.tile(torch.cat([reference, chosen]), columns=len(chosen)))), (
         f"Lower row: {num_steps} steps, eta = {eta:g}. Upper row, to compare: {NUM_STEPS[-1]} steps, eta = 0, from the "
-        f"same noise. The two are {apart(chosen, reference)} from each other on average over the pixels; from black "
-        "to white it is 2."
+        f"same noise. The two are {apart(chosen, reference)} from each other on average over the pixels; black to "
+        "white is 2."
     )

@@ -76,7 +76,7 @@ def like_its_argument(change):
 ATTEMPTS = [*THINGS, *map(returning, THINGS), stop]
 ATTEMPTS += [like_its_argument(lambda x: x.to("meta")), like_its_argument(lambda x: x.to(torch.complex64))]
 ATTEMPTS += [like_its_argument(lambda x: x.to_sparse()), like_its_argument(lambda x: (x, x.to("meta")))]
-NO_NAME = re.compile("There is no exercise|Exercises go by their names")
+NO_NAME = re.compile("There is no exercise|Name the exercise in quotes")
 names = st.sampled_from(THINGS) | st.text() | st.sampled_from(sorted(checking.EXERCISES))
 
 

@@ -304,8 +304,8 @@ MALFORMED_QUESTIONS = {
     "no explanation": ('why = "Nor is it."', "", "choice C: `why` is missing. Add it"),
     "empty explanation": ('"It is not."', '""', "choice B: `why` must be some text"),
     "explanation is a number": ('"It is not."', "7", "choice B: `why` must be some text, but is 7"),
-    "misspelt field": ('why = "Because."', 'explanation = "Because."', "choice A: `explanation` is none of its fields"),
-    "field of another table": ('text = "Which?"', 'text = "Which?"\nright = true', "`right` is none of its fields"),
+    "misspelt field": ('why = "Because."', 'explanation = "Because."', "choice A: `explanation` is not one of"),
+    "field of another table": ('text = "Which?"', 'text = "Which?"\nright = true', "`right` is not one of its fields"),
     "same explanation": ('"Nor is it."', '"It is not."', "two choices have the same `why`"),
     "same explanation in two lines": ('"Nor is it."', '"""\nIt is\nnot."""', "two choices have the same `why`"),
     "same choice": ('"That one."', '"This one."', "two choices have the same `text`"),
@@ -335,7 +335,7 @@ MALFORMED_FILES = {
     "empty": ("", "`question` is missing"),
     "two questions": (2 * QUESTION, "it has 2 questions. Make it 3 to 5"),
     "six questions": (6 * QUESTION, "it has 6 questions. Make it 3 to 5"),
-    "misspelt table": (3 * QUESTION.replace("[[question", "[[questions"), "`questions` is none of its fields"),
+    "misspelt table": (3 * QUESTION.replace("[[question", "[[questions"), "`questions` is not one of its fields"),
     "no tables": ('question = "Which?"', "`question` must be made of tables"),
 }
 

@@ -366,7 +366,7 @@ def test_explorer_goes_through_all_parts_and_tints_what_they_see(unet):
     assert list(values(control(box, "part"))) == list(WIDTHS)
     control(box, "part").value = "down.1"
     said = words(box)
-    assert said.startswith("down.1, kind Downsample, puts out 8 x 7 x 7, channels x height x width.")
+    assert said.startswith("down.1, kind Downsample, outputs 8 x 7 x 7, channels x height x width.")
     assert "sees 324 of 784 pixels: rows 4 to 21, columns 4 to 21." in said  # position 3 of 7 is pixels 12 to 15
     assert "GroupNorm and attention" in said
     levels = plt.imread(io.BytesIO(picture(box)), format="png")[::8, ::8, :3]

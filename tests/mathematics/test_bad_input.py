@@ -430,7 +430,7 @@ def test_other_batch_size_is_applied_and_said(begun, capsys):
 def test_fewer_steps_than_were_taken_are_said(begun, capsys):
     model = Scaled()
     assert len(run(model=model, steps=1, checkpoint=begun, **TOLD_V)) == 2
-    assert "has taken 2 steps already, more than steps = 1" in capsys.readouterr().out
+    assert "already has 2 steps, more than steps = 1" in capsys.readouterr().out
     assert load_checkpoint(begun, Scaled()) == run(steps=2, checkpoint=begun, **TOLD_V)
 
 

@@ -327,7 +327,7 @@ def test_damaged_or_foreign_file_is_named_and_nothing_is_changed(fresh, saved, h
 def test_nothing_in_a_pickle_is_executed(fresh, saved, how):
     damage(saved, how)
     for load in (lambda: load_checkpoint(saved, fresh.model), lambda: load_unet(saved)):
-        with pytest.raises(ValueError, match="no checkpoint"):
+        with pytest.raises(ValueError, match="not a checkpoint"):
             load()
     assert list(saved.parent.iterdir()) == [saved]
 

@@ -266,7 +266,7 @@ def test_going_on_says_what_is_new(tmp_path, capsys):
     assert "lr = 0.001; so far it was 0.002" in said
     assert "batch_size = 8; so far it was 32" in said
     assert len(train(model, IMAGES, PATH, steps=3, checkpoint=file, lr=1e-3, batch_size=8)) == 5
-    assert "5 steps already, more than steps = 3" in capsys.readouterr().out
+    assert "already has 5 steps, more than steps = 3" in capsys.readouterr().out
 
 
 # Several processes

@@ -222,9 +222,9 @@ def test_features_must_be_of_one_kind(function, real, generated, name):
 
 def test_more_images_than_test_images_are_refused_and_fewer_than_four(monkeypatch):
     monkeypatch.setattr(evaluation, "test_features", lambda: torch.rand(10, 64).double())
-    with pytest.raises(ValueError, match=r"images must be at least 4 .* but are 3"):
+    with pytest.raises(ValueError, match=r"images must number at least 4 .* but there are 3"):
         quality(torch.zeros(3, 1, 28, 28, dtype=torch.uint8))
-    with pytest.raises(ValueError, match="at most 10, the number of test images, but are 11"):
+    with pytest.raises(ValueError, match="at most 10, the number of test images, but there are 11"):
         quality(torch.zeros(11, 1, 28, 28, dtype=torch.uint8))
 
 

@@ -557,7 +557,7 @@ def test_denoiser_gives_the_network_many_images_in_parts_each_with_its_label(sch
 @pytest.mark.parametrize("labels", [torch.zeros(3), torch.zeros(5), torch.zeros(300)])
 def test_denoiser_wants_a_label_for_each_image(schedule, labels):
     denoise = denoiser(lambda x_t, t, labels: x_t, schedule, labels.long())
-    with pytest.raises(ValueError, match="condition must be a tensor, an entry for each of 4 images"):
+    with pytest.raises(ValueError, match="condition must be a tensor with an entry for each of 4 images"):
         denoise(torch.zeros(4, 2), 300)
 
 

@@ -179,7 +179,7 @@ FOREIGN = {
     "truncated": (lambda path: [run(path), os.truncate(path, path.stat().st_size // 2)], "is damaged"),
     "empty": (lambda path: path.write_bytes(b""), "is damaged"),
     "a pickle": (lambda path: torch.save({"a": torch.ones(2)}, path), "is damaged"),
-    "not ours": (lambda path: save_file({"a": torch.ones(2)}, path), "not a checkpoint of this version of the course"),
+    "not ours": (lambda path: save_file({"a": torch.ones(2)}, path), "not a checkpoint from this version"),
     "tampered": (lambda path: [run(path), flip(path, -10)], "is damaged"),
     "of another architecture": (other_architecture, r"weights differ, first layers\.0\.bias"),
 }

@@ -355,7 +355,7 @@ def test_slides_begin_where_their_type_says():
 
 
 @pytest.mark.parametrize(
-    ("slide", "says"), [("slides", "no slide type"), ("fragment", "no slide yet"), ("notes", "no slide yet")]
+    ("slide", "says"), [("slides", "not a slide type"), ("fragment", "no slide yet"), ("notes", "no slide yet")]
 )
 def test_a_slide_type_that_makes_no_sense(slide, says):
     with pytest.raises(ValueError, match=f"{says}.*some text"):

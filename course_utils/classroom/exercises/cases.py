@@ -27,5 +27,5 @@ def steep_schedule(T=12):
 
 
 def factors(path, t, x):
-    """Those of the picture and of the noise in x_t."""
+    """The factors of the picture and of the noise in x_t."""
     return at(path.signal_rate, t, x), at(path.noise_rate, t, x)

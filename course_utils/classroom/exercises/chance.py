@@ -10,13 +10,13 @@ from course_utils.classroom.exercises.record import Approximately
 BIG = (24, 3, 20, 25)  # 36,000 values, for statistics
 WHAT, NOISE, MEAN = "what it returns", "its noise", "its mean"
 STATISTICS = ("the variance of its noise", "the average of its noise", "the kurtosis of its noise, 3 for a Gaussian")
-GOOD_NOISE = "new in every value"
+GOOD_NOISE = "drawn afresh for every value"
 
 
 def step_in_parts(attempt, case):
     """The mean of a step, exactly, and the noise that it adds, by its statistics.
 
-    The same seed gives the same noise, so the mean is what a step differs by from one that starts at zeros.
+    The same seed gives the same noise, so the mean is the difference between a step and one that starts at zeros.
     """
     x_t, x_0_hat = (x.clone() for x in case.args[:2])
 
@@ -49,13 +49,13 @@ def without_complex(x):
 
 
 def equal(one, other):
-    """Up to rounding, and to the tiny variance that some keep under the root for safety."""
+    """Up to rounding, and to the tiny variance that some people keep under the root for safety."""
     return torch.allclose(one, other, rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
 def noise_in_words(x_s, again, other, noise, more_noise):
     if not equal(x_s, again):
-        return "not the same again with the same seed"
+        return "different each time with the same seed"
     if noise.double().var() < 1e-10:
         return "none" if equal(x_s, other) else "none unless a generator is passed"
     if equal(x_s, other):

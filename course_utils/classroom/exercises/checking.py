@@ -1,7 +1,7 @@
 """`check`, `hint`, `solution` and `progress`: what a notebook calls.
 
 `check` is kind to a notebook: it never raises, leaves the random state and its arguments alone, and always returns
-something with which the notebook can go on.
+something the notebook can go on with.
 """
 
 import ast
@@ -52,7 +52,7 @@ EXERCISES = {  # in the order in which the notebooks ask for them
         *(predictions.PREDICT_NOISE, steps.DDIM_STEP, encoding.ENCODE_STEP, encoding.BETWEEN, walks.SAMPLE_SAFELY),
     )
 }
-LONGEST = 2000  # characters of what is said of an attempt: some exceptions tell a novel
+LONGEST = 2000  # characters of what is said about an attempt: some exceptions are a novel
 PROGRESS = DATA.parent / "my_work" / "progress.json"
 RIGHT, WRONG, NOT_ATTEMPTED = "right", "not right yet", "not attempted yet"
 PRAISE = ("Well done.", "That's it.", "Nicely done.", "Exactly so.")
@@ -67,7 +67,7 @@ def check(name, attempt):
         attempt: your function or class.
 
     Returns:
-        The attempt where it is right, and otherwise the finished version. Nothing is raised.
+        The attempt if it is right, otherwise the finished version. Nothing is raised.
     """
     if not known(name):
         print(unknown(name))
@@ -112,18 +112,18 @@ def known(name):
 
 def unknown(name):
     if not isinstance(name, str):
-        return 'Exercises go by their names in quotes, as in "forward.add_noise". progress() lists them all.'
+        return 'Name the exercise in quotes, as in "forward.add_noise". progress() lists them all.'
     name = name[:80]
     near = get_close_matches(name, EXERCISES, n=1, cutoff=0)[0]
     return f'There is no exercise "{name}". Did you mean "{near}"? progress() lists them all.'
 
 
 def source(finished):
-    """The source as it stands in a notebook: without checks, docstrings and annotations."""
+    """The source as it looks in a notebook: without checks, docstrings and annotations."""
     text = textwrap.dedent(inspect.getsource(inspect.unwrap(finished)))
     lines = text.splitlines()
     parts = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-    for node in sorted(parts, key=first_line, reverse=True):  # from the last one up, so that line numbers stay true
+    for node in sorted(parts, key=first_line, reverse=True):  # from the last one up, so that line numbers stay valid
         begins = node.body[1] if ast.get_docstring(node) is not None else node.body[0]
         lines[first_line(node) - 1 : first_line(begins) - 1] = head(node, text)
     return "\n".join(lines)
@@ -167,7 +167,7 @@ def judge(exercise, attempt):
     if all(value is None or value is Ellipsis for value in found):
         return Verdict(NOT_ATTEMPTED, "It returns None: if you wrote something already, a `return` is missing. ")
     if exercise.given is not None and same(exercise, found, exercise.given):
-        return Verdict(NOT_ATTEMPTED, "It does what it did when you were given it. ")
+        return Verdict(NOT_ATTEMPTED, "It still does what it did when you were given it. ")
     expected, _ = observations(exercise, exercise.finished)
     for i, (value, right) in enumerate(zip(found, expected, strict=True)):
         text = None if isinstance(value, Raised) else difference(value, right, exercise.tolerance)
@@ -236,14 +236,14 @@ def random_state_kept():
 
 
 def same(exercise, found, attempt, same_dtype=True):
-    """Whether `attempt` does in every case what was found."""
+    """Whether `attempt` does what was found, in every case."""
     others, _ = observations(exercise, attempt)
     pairs = zip(found, others, strict=True)
     return all(difference(value, other, exercise.tolerance, same_dtype) is None for value, other in pairs)
 
 
 def diagnosis(exercise, found):
-    """The message of the typical mistake that does just what was found, or None."""
+    """The message of the typical mistake that does exactly what was found, or None."""
     for mistake in exercise.mistakes:
         if same(exercise, found, mistake.attempt, same_dtype=False):
             return mistake.message
@@ -266,7 +266,7 @@ def in_a_family(exercise, found):
 
 
 def in_general(exercise, i, found, expected, text):
-    """What is wrong in case i, where it is no typical mistake."""
+    """What is wrong in case i, if it is not a typical mistake."""
     with random_state_kept():
         case = exercise.cases()[i]
     arguments = named(exercise.finished, case)
@@ -280,7 +280,7 @@ def in_general(exercise, i, found, expected, text):
 
 
 def progress():
-    """Show which exercises are solved, by notebook. It is kept from one day to the next, in my_work/."""
+    """Show which exercises are solved, by notebook. The record is kept from one day to the next, in my_work/."""
     kept, notebooks = read_progress(), {}
     for name, exercise in sorted(EXERCISES.items(), key=lambda item: item[1].notebook):
         entry = kept.get(name, {"tries": 0, "right": None})
@@ -296,13 +296,13 @@ def in_tries(solved, tries):
 
 
 def keep(name, verdict):
-    """Add a try to the record; where it can't be written, go on without."""
+    """Add a try to the record; if it can't be written, go on without."""
     if verdict.status == NOT_ATTEMPTED:
         return
     kept = read_progress()
     entry = kept.setdefault(name, {"tries": 0, "right": None})
     if entry["right"]:
-        return  # solved already; what comes after is play
+        return  # solved already; anything after that is play
     entry["tries"] += 1
     entry["right"] = date.today().isoformat() if verdict.status == RIGHT else None
     with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ class Raised:
 
 
 def difference(found, expected, tolerance, same_dtype=True):
-    """In what `found` differs from `expected`, in words, or None where it does not.
+    """How `found` differs from `expected`, in words, or None if it does not.
 
     Args:
         found, expected: tensors, numbers, text, None, or dicts, lists or tuples of them.
@@ -45,7 +45,7 @@ def difference(found, expected, tolerance, same_dtype=True):
 
 
 def same_error(found, expected):
-    """The same words; the numbers among them may be random ones."""
+    """The same words; numbers among them may differ, because they may be random."""
     if not (isinstance(found, Raised) and isinstance(expected, Raised)):
         return False
     one, other = ((type(raised.error), re.sub(r"[\d\s,.-]+", " ", str(raised.error))) for raised in (found, expected))
@@ -66,7 +66,7 @@ def of_parts(found, expected, parts, tolerance, same_dtype):
         found_part = found.get(place) if isinstance(found, dict) else found[place]
         text = difference(found_part, part, tolerance, same_dtype)
         if text is not None:
-            return f"{place}: {text}" if isinstance(expected, dict) else f"Of what it returns, item {place}: {text}"
+            return f"{place}: {text}" if isinstance(expected, dict) else f"Item {place} of what it returns: {text}"
     return None
 
 
@@ -75,7 +75,7 @@ def of_random_numbers(found, expected):
         return None
     if not isinstance(found, Approximately):
         return f"It is {described(found)}, but should be about {expected.value:.4g}."
-    return f"It is {found.value:.4g}, but should be {expected.value:.4g}, up to {expected.within:.1g} for chance."
+    return f"It is {found.value:.4g}, not {expected.value:.4g}, give or take {expected.within:.1g} for chance."
 
 
 def of_tensors(found, expected, tolerance, same_dtype):
@@ -86,10 +86,10 @@ def of_tensors(found, expected, tolerance, same_dtype):
     if same_dtype and found.dtype != expected.dtype:
         return dtype_text(found, expected)
     if found.is_complex():
-        return "The values are complex numbers: somewhere the root of a negative number was taken."
+        return "The values are complex numbers: somewhere, a negative number's square root was taken."
     found, expected = found.detach().double(), expected.detach().double()
     if found.isnan().any() and not expected.isnan().any():
-        return f"{int(found.isnan().sum())} of the {found.numel()} values are NaN, not a number."
+        return f"{int(found.isnan().sum())} of the {found.numel()} values are NaN (not a number)."
     wrong = beyond(found, expected, tolerance)
     if not wrong.any():
         return None
@@ -98,7 +98,7 @@ def of_tensors(found, expected, tolerance, same_dtype):
 
 
 def dtype_text(found, expected):
-    text = f"The values come out as {found.dtype}, but should be {expected.dtype}, like what went in."
+    text = f"The values come out as {found.dtype}, but should be {expected.dtype}, like the input."
     if found.dtype == torch.float64:
         text += " A float64 table times float32 images gives float64: cast the coefficients, as `at` does."
     return text
@@ -129,7 +129,7 @@ def described(value):
 
 
 def where(found, expected, arguments, tolerance):
-    """The first t at which two outputs differ, in words; empty where t is no argument."""
+    """The first t at which two outputs differ, in words; empty if t is not an argument."""
     t = arguments.get("t")
     if isinstance(t, int):
         return f" This is at t = {t}."
@@ -143,7 +143,7 @@ def where(found, expected, arguments, tolerance):
 
 
 def named(function, case):
-    """The arguments of a case by the names that the finished version gives them."""
+    """The arguments of a case, under the names that the finished version gives them."""
     try:
         bound = inspect.signature(function).bind(*case.args, **case.options)
     except (TypeError, ValueError):

@@ -221,8 +221,10 @@ def of_sum_or_product(node, text, names):
     if isinstance(node.op, (ast.Mult, ast.Div)):
         for inner, outer, first in ((node.left, right, True), (node.right, left, False)):
             if type(getattr(inner, "op", None)) in (ast.Add, ast.Sub):
-                yield 0, without_brackets(inner, SIGNS[type(node.op)], outer, first), (
-                    f"Brackets are missing around `{ast.unparse(inner)}` in `{text}`."
+                yield (
+                    0,
+                    without_brackets(inner, SIGNS[type(node.op)], outer, first),
+                    (f"Brackets are missing around `{ast.unparse(inner)}` in `{text}`."),
                 )
 
 

@@ -1,4 +1,4 @@
-"""What an exercise is made of: one record holds all that there is to say about it."""
+"""What an exercise is made of: one record holds everything there is to say about it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Case:
-    """The arguments of one call: those that go in by position, and options by keyword."""
+    """The arguments of one call: positional ones, and options by keyword."""
 
     args: tuple
     options: dict = field(default_factory=dict)
@@ -18,7 +18,7 @@ def case(*args, **options):
 
 @dataclass(frozen=True)
 class Mistake:
-    """A typical wrong answer, and what to tell somebody who gave it."""
+    """A typical wrong answer, and what to tell someone who gave it."""
 
     attempt: Callable
     message: str
@@ -43,14 +43,14 @@ class Exercise:
     Args:
         name: module and function, as in "forward.add_noise".
         notebook: its number, as in "01".
-        finished: the right answer, which `solution` shows and with which a notebook goes on.
-        cases: makes the list of cases, anew and the same at every call.
+        finished: the right answer, which `solution` shows and a notebook goes on with.
+        cases: makes the list of cases, new but identical at every call.
         mistakes: typical wrong answers, each with its own message.
         hints: from a nudge to nearly all of it.
         observe: observe(attempt, case) -> what is compared: a tensor, a number, or a dict, list or tuple of them. By
             default the attempt is called, and what it returns is compared.
-        tolerance: how far a number may be from the finished version's, as a share of it where it is above 1.
-        given: what the notebook gives to start from, where that is more than an empty function.
+        tolerance: how far a number may be from the finished version's, as a share of it if that is above 1.
+        given: what the notebook gives to start from, if that is more than an empty function.
     """
 
     name: str
