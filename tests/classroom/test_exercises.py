@@ -176,9 +176,12 @@ def wrong_add_noise(change):
         (lambda x: x[..., :1], "The shape is"),
         (lambda x: x * float("nan"), "NaN"),
         (lambda x: x.tolist(), "should return a float32 tensor"),
-        (lambda x: x + 0.01, "values are wrong, by up to 0.01. The first t at which it differs is 1."),
+        (lambda x: x + 0.01 * x.sign(), "values are wrong, by up to 0.01. The first t at which it differs is 1."),
+        (lambda x: x + 0.01, "Every value is off by the same 0.01."),
+        (lambda x: 1.5 * x, "Every value is 1.5 times what it should be"),
+        (lambda x: -x, "Everything has the wrong sign."),
     ],
-    ids=["float64", "shape", "NaN", "list", "values"],
+    ids=["float64", "shape", "NaN", "list", "values", "offset", "factor", "sign"],
 )
 def test_what_is_no_typical_mistake_is_described(change, words):
     verdict = judge(EXERCISES["forward.add_noise"], wrong_add_noise(change))

@@ -6,6 +6,7 @@ every case what a rewritten version does gets that version's message.
 """
 
 import ast
+import contextlib
 import inspect
 import itertools
 import sys
@@ -107,8 +108,9 @@ def all_changes(tree):
     for place in places(tree):
         for likely, new, message in changes_of(place, names):
             mode = "exec" if isinstance(place.node, ast.stmt) else "eval"
-            node = ast.parse(new, mode=mode).body
-            found.append((likely, (place, node[0] if mode == "exec" else node, message)))
+            with contextlib.suppress(SyntaxError):  # a slice, say, which stands alone nowhere
+                node = ast.parse(new, mode=mode).body
+                found.append((likely, (place, node[0] if mode == "exec" else node, message)))
     return [change for _, change in sorted(found, key=lambda pair: pair[0])]
 
 
