@@ -16,6 +16,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
+from functools import partial
 
 import numpy
 import torch
@@ -172,12 +173,7 @@ def judge(exercise, attempt):
     for i, (value, right) in enumerate(zip(found, expected, strict=True)):
         text = None if isinstance(value, Raised) else difference(value, right, exercise.tolerance)
         if text is not None or isinstance(value, Raised):
-            said = (
-                diagnosis(exercise, found)
-                or in_a_family(exercise, found)
-                or structure.diagnosis(found, expected, exercise)
-            )
-            said = said or in_general(exercise, i, value, right, text)
+            said = specifically(exercise, found, expected) or in_general(exercise, i, value, right, text)
             return Verdict(WRONG, said, side_by_side(value, right))
     if changed is not None:
         return Verdict(WRONG, f"What it returns is right, but it changes its argument {changed}. Work on a copy.")
@@ -250,19 +246,27 @@ def diagnosis(exercise, found):
     return None
 
 
-def in_a_family(exercise, found):
-    """The message of the finished version with something changed that does just what was found, or None."""
-    cases = exercise.cases
+def specifically(exercise, found, expected):
+    """What is wrong, by the first of three ways that finds something, or None."""
+    if all(agree(exercise, one, other) for one, other in zip(found, expected, strict=True)):
+        return None  # only the dtype differs, which `difference` says
+    return (
+        diagnosis(exercise, found)
+        or families.diagnosis(source(exercise.finished), exercise.finished, partial(does, exercise, found))
+        or structure.diagnosis(found, expected, exercise)
+    )
 
-    def agrees(version):
-        with random_state_kept():
-            made = cases()
-        for case, value in zip(made, found, strict=True):
-            if difference(observed(exercise, version, case), value, exercise.tolerance, same_dtype=False) is not None:
-                return False
-        return True
 
-    return families.diagnosis(source(exercise.finished), exercise.finished, agrees)
+def does(exercise, found, version):
+    """Whether a version does in every case what was found; it stops at the first in which it does not."""
+    with random_state_kept():
+        cases = exercise.cases()
+    pairs = zip(cases, found, strict=True)
+    return all(agree(exercise, observed(exercise, version, case), value) for case, value in pairs)
+
+
+def agree(exercise, one, other):
+    return difference(one, other, exercise.tolerance, same_dtype=False) is None
 
 
 def in_general(exercise, i, found, expected, text):
