@@ -6,6 +6,7 @@ something the notebook can go on with.
 
 import ast
 import contextlib
+import copy
 import dis
 import inspect
 import json
@@ -199,7 +200,8 @@ def observations(exercise, attempt):
         cases = exercise.cases()
     for case in cases:
         arguments = named(exercise.finished, case)
-        before = {name: value.clone() for name, value in arguments.items() if isinstance(value, torch.Tensor)}
+        watched = (torch.Tensor, list, dict)
+        before = {name: copy.deepcopy(value) for name, value in arguments.items() if isinstance(value, watched)}
         found.append(observed(exercise, attempt, case))
         for name, value in before.items():
             if difference(arguments[name], value, 0) is not None:

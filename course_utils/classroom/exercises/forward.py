@@ -269,16 +269,22 @@ def posterior_cases():
         case(randn(3, 2, seed=3), randn(3, 2, seed=4), torch.tensor([12, 6, 3]), path, torch.tensor([8, 0, 1])),
         case(randn(5, 1, 2, 3, seed=5), randn(5, 1, 2, 3, seed=6), 9, path, 4),
         case(randn(2, 3, seed=7, dtype=DOUBLE), randn(2, 3, seed=8, dtype=DOUBLE), 10, path),
+        case(randn(2, 3, seed=9), randn(2, 3, seed=10), 7, path, 0),
     ]
 
 
 def mean_and_variance(attempt, case):
     """Both, with the variance of an int t in one shape: a number and a tensor of one number are the same to us."""
-    mean, variance = call(attempt, case)
+    answer = call(attempt, case)
+    if not (isinstance(answer, tuple | list) and len(answer) == 2):
+        return answer
+    mean, variance = answer
     x_t, t = case.args[1], case.args[2]
     if isinstance(t, int):
         variance = torch.as_tensor(variance).to(x_t.dtype).reshape([1] * x_t.ndim)
-    return {"mean": mean, "variance": variance}
+    s = torch.as_tensor(t - 1 if len(case.args) < 5 else case.args[4]).reshape(-1)
+    exact = isinstance(variance, torch.Tensor) and (len(variance) != len(s) or not variance[s == 0].any())
+    return {"mean": mean, "variance": variance, "variance at s = 0": "exactly 0" if exact else "not exactly 0"}
 
 
 @dataclass(frozen=True)

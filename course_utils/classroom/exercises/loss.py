@@ -21,6 +21,7 @@ class Share(nn.Module):
         self.weight = nn.Parameter(torch.tensor([0.4, 0.3, -0.2], dtype=dtype))
 
     def forward(self, x, t):
+        self.told = f"{t.ndim} dimension{'s' * (t.ndim != 1)}"
         share = self.weight[0] + self.weight[1] * torch.cos(t / 5).to(x.dtype)
         return share.reshape(-1, *[1] * (x.ndim - 1)) * x + self.weight[2]
 
@@ -54,7 +55,8 @@ def loss_and_gradient(attempt, case):
     gradient = None
     if isinstance(model, nn.Module) and isinstance(loss, torch.Tensor) and loss.requires_grad:
         [gradient] = torch.autograd.grad(loss.sum(), model.weight, allow_unused=True)
-    return {"loss": loss.detach() if isinstance(loss, torch.Tensor) else loss, "gradient": gradient}
+    told = {"the t that the model is told has": getattr(model, "told", "")}
+    return {"loss": loss.detach() if isinstance(loss, torch.Tensor) else loss, "gradient": gradient} | told
 
 
 def loss_with(

@@ -44,7 +44,7 @@ def what_a_scheduler_does(attempt, case):
     found["mean of float64 at t = 2"] = scheduler.mean(noise.double(), 2, x.double())
     for t in (0, 1, T - 1):
         found[f"variance at t = {t}"] = float(scheduler.variance(t))
-    for t in (0, 2, T - 1):
+    for t in (0, 1, 2, T - 1):
         x_s = scheduler.step(torch.full(BIG, 2.0), t, torch.full(BIG, 5.0)).double()
         variance, count = x_s.var(), x_s.numel()
         found[f"average of step at t = {t}"] = approximately(x_s.mean(), (variance / count).sqrt() + 1e-5)

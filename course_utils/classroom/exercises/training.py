@@ -14,7 +14,7 @@ from course_utils.training import EMA, diffusion_loss, training_step
 
 # The training step
 
-STEPS, LR = 4, 0.1
+STEPS = 4
 UNKNOWN = "can't be told"
 EVEN = "{} .. {}, a separate one for each image, all equally often"
 NORMAL = "from N(0, 1), a separate one for each image"
@@ -50,19 +50,20 @@ class Step:
     after: torch.Tensor
     old_gradient: torch.Tensor
     gradient_left: bool  # whether there is one afterwards
+    lr: float
     noise: torch.Tensor = None  # what must have been mixed in
     loss: float = None  # at these x_t, t and noise
     gradient: torch.Tensor = None
 
 
 def step_cases():
-    return [step_case((5000, 2), 12), step_case((200, 1, 3, 2), 5)]
+    return [step_case((5000, 2), 12, lr=0.1), step_case((200, 1, 3, 2), 5, lr=0.03)]
 
 
-def step_case(shape, T):
+def step_case(shape, T, lr):
     model = Spy()
     x_0 = randn(*shape, seed=1).clamp(-1, 1)
-    return case(model, x_0, steep_schedule(T), torch.optim.SGD(model.parameters(), lr=LR))
+    return case(model, x_0, steep_schedule(T), torch.optim.SGD(model.parameters(), lr=lr))
 
 
 def some_steps(attempt, case):
@@ -85,10 +86,11 @@ def some_steps(attempt, case):
         observed["first step"] = movement_in_words(steps[0])
         observed["later steps"] = " / ".join(sorted({movement_in_words(step) for step in steps[1:]}))
         observed["returned"] = " / ".join(sorted({value_in_words(step) for step in steps}))
+        observed["mode of the model"] = "as it was" if case.args[0].training else "changed to eval"
     return observed
 
 
-OBSERVED = "levels", "dtype of x_t", "noise", "first step", "later steps", "returned"
+OBSERVED = "levels", "dtype of x_t", "noise", "first step", "later steps", "returned", "mode of the model"
 
 
 def one_step(attempt, case):
@@ -99,7 +101,8 @@ def one_step(attempt, case):
     value = call(attempt, case)
     x_t, t = (torch.cat(asked) for asked in zip(*model.asked, strict=True)) if model.asked else (torch.empty(0),) * 2
     left = model.weight.grad is not None and bool(model.weight.grad.any())
-    return Step(x_t, t, value, before, model.weight.detach().clone(), old, left)
+    lr = case.args[3].param_groups[0]["lr"]
+    return Step(x_t, t, value, before, model.weight.detach().clone(), old, left, lr)
 
 
 def is_level(t, T):
@@ -150,7 +153,7 @@ def noise_in_words(steps):
 
 
 def movement_in_words(step):
-    moved = (step.before - step.after) / LR
+    moved = (step.before - step.after) / step.lr
     if torch.equal(step.before, step.after):
         return "none, though there is a gradient" if step.gradient_left else "none, and no gradient is left"
     if close(moved, step.gradient):
@@ -170,7 +173,7 @@ def close(one, other):
 def value_in_words(step):
     if not is_number(step.value):
         return described(step.value)
-    near = abs(float(step.value) - step.loss) < 1e-3 * (1 + step.loss)
+    near = abs(float(step.value) - step.loss) < 1e-4 * (1 + step.loss)
     return RIGHT_VALUE if near else "a number, but not the mean squared error"
 
 
@@ -308,12 +311,13 @@ UPDATES = 4
 
 
 class Small(nn.Module):
-    """Two weights and a buffer, as BatchNorm has them."""
+    """Two weights, one that is frozen, and a buffer, as BatchNorm has them."""
 
     def __init__(self, dtype=torch.float32):
         super().__init__()
         self.weight = nn.Parameter(randn(3, 2, seed=1, dtype=dtype))
         self.bias = nn.Parameter(randn(2, seed=2, dtype=dtype))
+        self.frozen = nn.Parameter(randn(2, seed=4, dtype=dtype), requires_grad=False)
         self.register_buffer("seen", randn(2, seed=3, dtype=dtype))
 
     @torch.no_grad()

@@ -405,6 +405,7 @@ SPACE_TO_DEPTH = Exercise(
         case(randn(2, 3, 6, 4, seed=1), 2),
         case(randn(4, 2, 6, 9, seed=2), 3),
         case(randn(3, 2, 4, 5, seed=3, dtype=torch.float64), 1),
+        case(torch.arange(48).reshape(2, 1, 4, 6), 2),
     ],
     mistakes=(
         Mistake(

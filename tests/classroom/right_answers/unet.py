@@ -106,7 +106,8 @@ def folded_by_slices(x, patch):
 
 def folded_by_unfold(x, patch):
     height, width = x.shape[2] // patch, x.shape[3] // patch
-    return F.unfold(x, kernel_size=patch, stride=patch).unflatten(2, (height, width))
+    columns = F.unfold(x.double(), kernel_size=patch, stride=patch)  # which knows no whole numbers
+    return columns.unflatten(2, (height, width)).to(x.dtype)
 
 
 ANSWERS = {
