@@ -112,7 +112,7 @@ def test_an_answer_that_raises_is_shown_with_its_arguments(exercise):
     verdict = judge(exercise, broken)
     assert verdict.status == WRONG
     assert "RuntimeError: the sleeve is torn" in verdict.text
-    assert "It was called with" in verdict.text
+    assert "It was called with" in verdict.text  # or "without arguments"
 
 
 @pytest.mark.parametrize("useless", [42, "text", torch.zeros(3), [], print, dict], ids=repr)

@@ -12,12 +12,14 @@ import inspect
 import json
 import random
 import textwrap
+import traceback
 import types
 import warnings
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
 
 import numpy
 import torch
@@ -39,7 +41,16 @@ from course_utils.classroom.exercises import (
     unet,
     walks,
 )
-from course_utils.classroom.exercises.comparing import Raised, difference, in_words, named, side_by_side, where
+from course_utils.classroom.exercises.comparing import (
+    Raised,
+    described,
+    difference,
+    how_far,
+    in_words,
+    named,
+    side_by_side,
+    where,
+)
 from course_utils.data import DATA
 
 EXERCISES = {  # in the order in which the notebooks ask for them
@@ -171,14 +182,18 @@ def judge(exercise, attempt):
     if exercise.given is not None and same(exercise, found, exercise.given):
         return Verdict(NOT_ATTEMPTED, "It still does what it did when you were given it. ")
     expected, _ = observations(exercise, exercise.finished)
-    for i, (value, right) in enumerate(zip(found, expected, strict=True)):
-        text = None if isinstance(value, Raised) else difference(value, right, exercise.tolerance)
-        if text is not None or isinstance(value, Raised):
-            said = specifically(exercise, found, expected) or in_general(exercise, i, value, right, text)
-            return Verdict(WRONG, said, side_by_side(value, right))
+    wrong = [i for i, pair in enumerate(zip(found, expected, strict=True)) if is_wrong(exercise, *pair)]
+    if wrong:
+        i = max(wrong, key=lambda i: how_far(found[i], expected[i]))  # the case in which it shows most
+        said = specifically(exercise, found, expected) or in_general(exercise, i, found[i], expected[i])
+        return Verdict(WRONG, said, side_by_side(found[i], expected[i]))
     if changed is not None:
         return Verdict(WRONG, f"What it returns is right, but it changes its argument {changed}. Work on a copy.")
     return Verdict(RIGHT)
+
+
+def is_wrong(exercise, value, right):
+    return isinstance(value, Raised) or difference(value, right, exercise.tolerance) is not None
 
 
 def is_stub(attempt):
@@ -271,15 +286,25 @@ def agree(exercise, one, other):
     return difference(one, other, exercise.tolerance, same_dtype=False) is None
 
 
-def in_general(exercise, i, found, expected, text):
-    """What is wrong in case i, if it is not a typical mistake."""
+def in_general(exercise, i, found, expected):
+    """What is wrong in case i, if nothing more specific is known."""
     with random_state_kept():
         case = exercise.cases()[i]
     arguments = named(exercise.finished, case)
-    called = f"\nIt was called with {in_words(arguments)}."
+    called = f"\nIt was called with {in_words(arguments)}." if arguments else "\nIt was called without arguments."
+    if isinstance(found, Raised) and within_the_checker(found.error):
+        return f"What it returns doesn't have the right form: it should be {described(expected)}.{called}"
     if isinstance(found, Raised):
         return f"It raised {type(found.error).__name__}: {found.error}{called}"
+    text = difference(found, expected, exercise.tolerance)
     return f"{text}{where(found, expected, arguments, exercise.tolerance)}{called}"
+
+
+def within_the_checker(error):
+    """Whether the checker failed when it took apart what the answer returned, and not the answer itself."""
+    *_, last = traceback.extract_tb(error.__traceback__) or [None]
+    here = Path(__file__).parent
+    return isinstance(error, (TypeError, ValueError)) and last is not None and Path(last.filename).parent == here
 
 
 # Progress

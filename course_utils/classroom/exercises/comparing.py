@@ -11,7 +11,6 @@ from course_utils.annotations import describe
 from course_utils.classroom.exercises.record import Approximately
 from course_utils.schedule import GaussianPath
 
-
 EXACT = 1e-9  # how far apart two ways to work the same out in float64 may be
 
 
@@ -44,7 +43,8 @@ def difference(found, expected, tolerance, same_dtype=True):
         found = found.detach() if isinstance(found, torch.Tensor) else found
         near = abs(float(found) - float(expected)) <= tolerance * max(1, abs(float(expected)))
         return None if near else f"It is {float(found):.6g}, but should be {float(expected):.6g}."
-    return None if type(found) is type(expected) and found == expected else f"Found: {found}. Expected: {expected}."
+    same = type(found) is type(expected) and found == expected
+    return None if same else f"it is {brief(found)}, but should be {brief(expected)}."
 
 
 def same_error(found, expected):
@@ -63,14 +63,24 @@ def is_number(value):
 
 def of_parts(found, expected, parts, tolerance, same_dtype):
     kind = dict if isinstance(expected, dict) else (list, tuple)
-    if not isinstance(found, kind) or len(found) != len(expected):
+    if not isinstance(found, kind):
         return f"It returns {described(found)}, but should return {described(expected)}."
     for place, part in parts:
-        found_part = found.get(place) if isinstance(found, dict) else found[place]
-        text = difference(found_part, part, tolerance, same_dtype)
+        if isinstance(expected, dict) and place not in found:
+            continue  # what was seen first says why the rest was not looked at
+        if place not in range(len(found)) and not isinstance(expected, dict):
+            break
+        text = difference(found[place], part, tolerance, same_dtype)
         if text is not None:
-            return f"{place}: {text}" if isinstance(expected, dict) else f"Item {place} of what it returns: {text}"
+            return f"{as_beginning(place)}: {text}" if isinstance(expected, dict) else f"In item {place}: {text}"
+    if len(found) != len(expected):
+        return f"It returns {described(found)}, but should return {described(expected)}."
     return None
+
+
+def as_beginning(name):
+    """The name of something that was observed, to begin a sentence with."""
+    return f"{name[:1].upper()}{name[1:]}"
 
 
 def of_random_numbers(found, expected):
@@ -99,14 +109,25 @@ def of_tensors(found, expected, tolerance, same_dtype):
     if not wrong.any():
         return None
     worst = (found - expected).abs()[wrong].max().item()
+    if found.numel() == 1:
+        return f"It is {found.item():.6g}, but should be {expected.item():.6g}."
     return f"{int(wrong.sum())} of the {found.numel()} values are wrong, by up to {worst:.3g}."
 
 
 def dtype_text(found, expected):
     text = f"The values come out as {found.dtype}, but should be {expected.dtype}, like the input."
     if found.dtype == torch.float64:
-        text += " A float64 table times float32 images gives float64: cast the coefficients, as `at` does."
+        text += " If a float64 table is multiplied in, cast its entries first, as `at` does."
     return text
+
+
+def how_far(found, expected):
+    """How plainly two values differ: by how much, or without bound where they are not of one kind."""
+    if isinstance(found, Raised):
+        return float("inf")
+    if not (isinstance(found, torch.Tensor) and isinstance(expected, torch.Tensor) and found.shape == expected.shape):
+        return 0.0
+    return (found - expected).detach().abs().double().nan_to_num(float("inf")).amax().item() if found.numel() else 0.0
 
 
 def beyond(found, expected, tolerance):
@@ -127,6 +148,10 @@ def side_by_side(found, expected):
     worst = (found - expected).abs().nan_to_num(float("inf")).argmax()
     place = [int(i) for i in torch.unravel_index(worst, found.shape)]
     return tuple(f"{values.flatten()[worst]:.6g}   at {place}" for values in (found, expected))
+
+
+def brief(value):
+    return f"{value}" if len(f"{value}") <= 90 else f"{value:.80} ..."
 
 
 def described(value):

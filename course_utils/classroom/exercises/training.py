@@ -53,6 +53,7 @@ class Step:
     lr: float
     noise: torch.Tensor = None  # what must have been mixed in
     loss: float = None  # at these x_t, t and noise
+    loss_after: float = None  # with the weights after the step
     gradient: torch.Tensor = None
 
 
@@ -117,6 +118,8 @@ def recover(step, x_0, path):
     spy.weight.data = step.before.clone()
     loss = F.mse_loss(spy.answer(step.x_t), step.noise)
     step.loss, [step.gradient] = loss.item(), torch.autograd.grad(loss, spy.weight)
+    spy.weight.data = step.after.clone()
+    step.loss_after = F.mse_loss(spy.answer(step.x_t), step.noise).item()
 
 
 def levels_in_words(steps, T):
@@ -173,8 +176,10 @@ def close(one, other):
 def value_in_words(step):
     if not is_number(step.value):
         return described(step.value)
-    near = abs(float(step.value) - step.loss) < 1e-4 * (1 + step.loss)
-    return RIGHT_VALUE if near else "a number, but not the mean squared error"
+    for loss, words in ((step.loss, RIGHT_VALUE), (step.loss_after, "the loss after the step, not before it")):
+        if abs(float(step.value) - loss) < 1e-4 * (1 + loss):
+            return words
+    return "a number, but not the mean squared error"
 
 
 def zero_backward_step(optimizer, value):
