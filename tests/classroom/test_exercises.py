@@ -14,7 +14,7 @@ import numpy
 import pytest
 import torch
 
-from course_utils.classroom.exercises import check, checking, hint, progress, solution
+from course_utils.classroom.exercises import check, checking, hint, progress, solution, spelled_out
 from course_utils.classroom.exercises.checking import EXERCISES, NOT_ATTEMPTED, RIGHT, WRONG, judge, observations
 from course_utils.classroom.exercises.comparing import difference
 from course_utils.forward import add_noise
@@ -66,6 +66,12 @@ def test_at_least_two_answers_in_other_styles_are_right(exercise):
     for answer in ANSWERS[exercise.name]:
         verdict = judge(exercise, answer)
         assert verdict.status == RIGHT, (answer, verdict.text)
+
+
+@pytest.mark.parametrize("name", spelled_out.FORMS)
+def test_forms_that_are_spelled_out_are_right(name):
+    for form in spelled_out.FORMS[name]:
+        assert judge(EXERCISES[name], form).status == RIGHT
 
 
 def test_each_mistake_fails_with_its_own_message(exercise):

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy
 import torch
 
-from course_utils.annotations import describe
+from course_utils.annotations import WrongArgument, describe
 from course_utils.checkpoints import write_whole
 from course_utils.classroom import cards
 from course_utils.classroom.exercises import (
@@ -35,6 +35,7 @@ from course_utils.classroom.exercises import (
     predictions,
     schedule,
     scheduler,
+    spelled_out,
     steps,
     structure,
     training,
@@ -185,7 +186,7 @@ def judge(exercise, attempt):
     wrong = [i for i, pair in enumerate(zip(found, expected, strict=True)) if is_wrong(exercise, *pair)]
     if wrong:
         i = max(wrong, key=lambda i: how_far(found[i], expected[i]))  # the case in which it shows most
-        said = specifically(exercise, found, expected) or in_general(exercise, i, found[i], expected[i])
+        said = specifically(exercise, attempt, found, expected) or in_general(exercise, i, found[i], expected[i])
         return Verdict(WRONG, said, side_by_side(found[i], expected[i]))
     if changed is not None:
         return Verdict(WRONG, f"What it returns is right, but it changes its argument {changed}. Work on a copy.")
@@ -224,9 +225,9 @@ def observations(exercise, attempt):
     return found, changed
 
 
-def observed(exercise, attempt, case):
+def observed(exercise, attempt, case, seed=0):
     """What the attempt does in one case; what it raises is an observation, too."""
-    with random_state_kept(), warnings.catch_warnings(action="ignore"):
+    with random_state_kept(seed), warnings.catch_warnings(action="ignore"):
         try:
             return exercise.observe(attempt, case)
         except (Exception, SystemExit) as error:
@@ -234,13 +235,13 @@ def observed(exercise, attempt, case):
 
 
 @contextlib.contextmanager
-def random_state_kept():
+def random_state_kept(seed=0):
     """The same random numbers for every attempt, and afterwards the random states as they were."""
     states = random.getstate(), numpy.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        random.seed(0)
-        numpy.random.seed(0)
+        torch.manual_seed(seed)
+        random.seed(seed)
+        numpy.random.seed(seed)
         try:
             yield
         finally:
@@ -263,19 +264,22 @@ def diagnosis(exercise, found):
     return None
 
 
-def specifically(exercise, found, expected):
+def specifically(exercise, attempt, found, expected):
     """What is wrong, by the first of three ways that finds something, or None."""
     if all(agree(exercise, one, other) for one, other in zip(found, expected, strict=True)):
         return None  # only the dtype differs, which `difference` says
-    return (
-        diagnosis(exercise, found)
-        or families.diagnosis(source(exercise.finished), exercise.finished, partial(does, exercise, found))
-        or structure.diagnosis(found, expected, exercise)
-    )
+    if said := diagnosis(exercise, found):
+        return said
+    for right in (exercise.finished, *spelled_out.FORMS.get(exercise.name, ())):
+        if said := families.diagnosis(source(right), right, partial(does, exercise, found)):
+            return said
+    return structure.diagnosis(found, expected, exercise, partial(observed, exercise, attempt))
 
 
 def does(exercise, found, version):
     """Whether a version does in every case what was found; it stops at the first in which it does not."""
+    if any(isinstance(value, Raised) and not isinstance(value.error, WrongArgument) for value in found):
+        return False  # many mistakes end in the same exception; ours say what was passed
     with random_state_kept():
         cases = exercise.cases()
     pairs = zip(cases, found, strict=True)
@@ -283,6 +287,8 @@ def does(exercise, found, version):
 
 
 def agree(exercise, one, other):
+    if isinstance(one, Raised) and isinstance(other, Raised) and isinstance(one.error, WrongArgument):
+        return str(one.error) == str(other.error)
     return difference(one, other, exercise.tolerance, same_dtype=False) is None
 
 

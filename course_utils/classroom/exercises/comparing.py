@@ -132,7 +132,7 @@ def how_far(found, expected):
 
 def beyond(found, expected, tolerance):
     """Where two float64 tensors differ by more than the tolerance."""
-    near = (found - expected).abs() <= tolerance * expected.abs().clamp(min=1)
+    near = expected.isfinite() & ((found - expected).abs() <= tolerance * expected.abs().clamp(min=1))
     return ~(near | (found == expected) | (found.isnan() & expected.isnan()))  # equal infinities have no difference
 
 
@@ -151,7 +151,7 @@ def side_by_side(found, expected):
 
 
 def brief(value):
-    return f"{value}" if len(f"{value}") <= 90 else f"{value:.80} ..."
+    return str(value) if len(str(value)) <= 90 else f"{str(value)[:80]} ..."
 
 
 def described(value):

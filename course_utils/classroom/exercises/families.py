@@ -14,6 +14,7 @@ import time
 
 NUMBERS = int, float
 TABLES = {"signal_rate", "noise_rate", "beta", "alpha", "alpha_bar"}
+ROOTS_OF_THE_REST = {"signal_rate": "noise_rate", "noise_rate": "signal_rate"}
 PASSED_ON = {"clamp", "detach", "flip", "round", "square", "abs", "softmax", "cumprod", "sigmoid", "transpose"}
 PASSED_ON |= {"reshape", "permute", "contiguous", "double", "to", "long", "int", "tolist", "item", "float"}
 OTHER_FUNCTIONS = {
@@ -27,6 +28,7 @@ OTHER_FUNCTIONS = {
     "max": ("min", "`min` stands where `max` belongs."),
     "exp": ("log", "A logarithm stands where `exp` belongs."),
     "log10": ("log", "This is the natural logarithm, where the one to base 10 is asked for."),
+    "log10 to base 2": ("log2", "This is the logarithm to base 2, where the one to base 10 is asked for."),
     "round": ("floor", "The numbers are cut off, where they should be rounded."),
     "parameters": ("buffers", "Buffers stand where parameters belong."),
 }
@@ -165,16 +167,23 @@ def of_call(node, text, names):
     function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     plain = [ast.unparse(argument) for argument in node.args]
     owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+    if function == "sqrt" and owner.endswith((".alpha", ".beta")):
+        other = owner.replace(".alpha", ".BETA").replace(".beta", ".alpha").replace(".BETA", ".beta")
+        yield (
+            0,
+            f"(1 - {other}.sqrt())",
+            f"`1 - {other}.sqrt()` stands where `{text}` belongs: first 1 minus, then the root.",
+        )
     if function == "sqrt":
         inner = plain[0] if plain else owner
         yield 0, inner, f"A square root is missing: it should be `{text}`."
     if function in PASSED_ON and owner not in ("", "torch", "F"):
-        yield 1, owner, f"`.{text.removeprefix(owner).lstrip('.')}` is missing behind `{owner}`."
+        yield 1, owner, f"`.{function}(...)` is missing behind `{owner}`."
     if function in ("max", "min", "clamp") and len(plain) == 2:
         yield 0, plain[0], f"The limit in `{text}` is missing."
-    if function in OTHER_FUNCTIONS:
-        other, message = OTHER_FUNCTIONS[function]
-        yield 0, text.replace(f"{function}(", f"{other}(", 1), message
+    for called, (other, message) in OTHER_FUNCTIONS.items():
+        if called.split()[0] == function:
+            yield 0, text.replace(f"{function}(", f"{other}(", 1), message
     if function == "at" and len(plain) == 3:
         yield (
             0,
@@ -182,11 +191,12 @@ def of_call(node, text, names):
             f"`{plain[0]}` gets a root that does not belong there.",
         )
         yield 0, f"at({plain[0]} ** 2, {plain[1]}, {plain[2]})", f"`{plain[0]}` is squared, or a root of it is missing."
-    for i in range(len(plain) - 1):
-        swapped = [*plain[:i], plain[i + 1], plain[i], *plain[i + 2 :]]
+    for i, j in itertools.combinations(range(len(plain)), 2):
+        swapped = [*plain]
+        swapped[i], swapped[j] = plain[j], plain[i]
         options = [ast.unparse(keyword) for keyword in node.keywords]
         new = f"{ast.unparse(node.func)}({', '.join(swapped + options)})"
-        yield 2, new, f"`{plain[i]}` and `{plain[i + 1]}` are exchanged in `{text}`."
+        yield 2, new, f"`{plain[i]}` and `{plain[j]}` are exchanged in `{text}`."
     for i, keyword in enumerate(node.keywords):
         others = [ast.unparse(other) for j, other in enumerate(node.keywords) if j != i]
         new = f"{ast.unparse(node.func)}({', '.join(plain + others)})"
@@ -211,6 +221,7 @@ def of_sum_or_product(node, text, names):
         yield 2, f"({text}) * ({left})", f"The factor `{left}` is there twice."
         yield 2, f"({text}) * ({right})", f"The factor `{right}` is there twice."
     if isinstance(node.op, ast.Div):
+        yield 1, f"({left}) // ({right})", f"`{text}` is divided in whole numbers: `/` keeps the fraction."
         yield 0, left, f"It is not divided by `{right}`."
         yield 1, f"({right}) / ({left})", f"`{text}` is upside down."
         yield 2, f"({left}) / ({right}) ** 2", f"It is divided by `{right}` twice, or by its square."
@@ -241,6 +252,11 @@ def of_attribute(node, text, names):
         for other in sorted(TABLES - {node.attr}):
             new = f"{ast.unparse(node.value)}.{other}"
             yield 0, new, f"`{new}` stands where `{text}` belongs."
+        yield 1, f"{text}.sqrt()", f"A root is taken of `{text}`, where none belongs."
+        yield 1, f"{text} ** 2", f"`{text}` is squared, or a root of it is missing."
+    if node.attr in ROOTS_OF_THE_REST:
+        other = f"{ast.unparse(node.value)}.{ROOTS_OF_THE_REST[node.attr]}"
+        yield 0, f"(1 - {other})", f"`1 - {other}` stands where `{text}` belongs: it is the *squares* that sum to 1."
     if node.attr == "T":
         yield 0, f"({text} - 1)", f"`{text} - 1` stands where `{text}` belongs."
         yield 0, f"({text} + 1)", f"`{text} + 1` stands where `{text}` belongs."
@@ -251,8 +267,10 @@ def of_name(node, text, names):
     if text not in names:
         return
     if text in ("t", "s"):
-        yield 0, f"({text} - 1)", f"The level is one too low: `{text} - 1` stands where `{text}` belongs."
-        yield 0, f"({text} + 1)", f"The level is one too high: `{text} + 1` stands where `{text}` belongs."
+        yield 0, f"({text} - 1)", f"A level is one too low: `{text} - 1` stands where `{text}` belongs."
+        yield 0, f"({text} + 1)", f"A level is one too high: `{text} + 1` stands where `{text}` belongs."
+    if text.startswith("x_") or text in ("noise_hat", "scores"):
+        yield 1, f"{text}.clamp(-1, 1)", f"`{text}` is clamped to -1 .. 1, where no clamp belongs."
     if text == "noise":
         yield 0, "torch.randn_like(noise)", "It draws noise of its own, where the argument `noise` belongs."
         yield 1, "(-noise)", "The noise is subtracted, where it should be added."
@@ -264,9 +282,15 @@ def of_name(node, text, names):
 def of_constant(node, text, names):
     if not isinstance(node.value, NUMBERS) or isinstance(node.value, bool):
         return
-    for other in dict.fromkeys((node.value + 1, node.value - 1, 2 * node.value, node.value / 2, node.value / 10)):
+    for other in dict.fromkeys(numbers_like(node.value)):
         shown = int(other) if isinstance(node.value, int) and other == int(other) else other
         yield 2, f"({shown})", f"The number {shown} stands where {text} belongs."
+
+
+def numbers_like(value):
+    """What a slip makes of a number: a neighbour, the double or half, another power of 10, a 9 too few."""
+    near_1 = (1 - 10 * (1 - value),) if 0.9 < value < 1 else ()
+    return (value + 1, value - 1, 2 * value, value / 2, value / 10, 10 * value, *(round(other, 6) for other in near_1))
 
 
 def of_minus(node, text, names):
@@ -276,7 +300,7 @@ def of_minus(node, text, names):
 
 def of_list(node, text, names):
     parts = [ast.unparse(part) for part in node.elts]
-    if len(parts) == 2:
+    if len(parts) == 2 and not all(isinstance(part, ast.Constant) for part in node.elts):
         yield 0, f"[{parts[1]}, {parts[0]}]", f"`{parts[0]}` and `{parts[1]}` are in the wrong order."
         for one, other in (parts, parts[::-1]):
             yield 2, f"[{one}, {one}]", f"`{one}` is there twice, and `{other}` is missing."

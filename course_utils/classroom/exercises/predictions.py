@@ -17,6 +17,7 @@ def mixed_levels():
         (two(5, 1, 2, 3, seed=3), 9, steep),
         (two(2, 3, seed=4), torch.tensor([1000, 400]), linear),
         (two(2, 3, seed=5, dtype=DOUBLE), torch.tensor([3, 8]), steep),
+        (two(2, 3, seed=6), torch.tensor([20, 35]), linear),
     ]
     return [case(x_t, t, other, schedule) for (x_t, other), t, schedule in cases]
 

@@ -50,6 +50,7 @@ class Exercise:
         observe: observe(attempt, case) -> what is compared: a tensor, a number, or a dict, list or tuple of them. By
             default the attempt is called, and what it returns is compared.
         tolerance: how far a number may be from the finished version's, as a share of it if that is above 1.
+        by_chance: whether a right answer draws random numbers.
         given: what the notebook gives to start from, if that is more than an empty function.
     """
 
@@ -61,4 +62,5 @@ class Exercise:
     hints: tuple
     observe: Callable = call
     tolerance: float = 1e-5
+    by_chance: bool = False
     given: Callable | None = None

@@ -304,7 +304,7 @@ BETAS_FOR = Exercise(
     name="schedule.betas_for",
     notebook="02",
     finished=betas_for,
-    cases=lambda: [case(25), case(50), case(200), case(1000), case(37), case(640)],
+    cases=lambda: [case(25), case(50), case(200), case(1000), case(37), case(550)],
     observe=what_is_left,
     mistakes=(
         Mistake(

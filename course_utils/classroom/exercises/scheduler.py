@@ -94,6 +94,7 @@ ONE_PAGE_SCHEDULER = Exercise(
     given=scheduler_with(x_0_share=x_0_share_as_given),
     cases=lambda: [case(12, 0.05, 0.4), case(7, 0.1, 0.1), case(20, beta_1=0.02, beta_T=0.3)],
     observe=what_a_scheduler_does,
+    by_chance=True,
     tolerance=1e-4,
     mistakes=(
         Mistake(

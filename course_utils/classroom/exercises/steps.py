@@ -63,6 +63,7 @@ DDPM_STEP = Exercise(
     finished=ddpm_step,
     cases=step_cases,
     observe=step_in_parts,
+    by_chance=True,
     mistakes=(
         Mistake(
             ddpm_with(scale=lambda variance: variance),
@@ -205,6 +206,7 @@ DDIM_STEP = Exercise(
     finished=ddim_step,
     cases=ddim_cases,
     observe=step_in_parts,
+    by_chance=True,
     tolerance=1e-4,
     mistakes=(
         Mistake(

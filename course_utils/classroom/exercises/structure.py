@@ -7,12 +7,39 @@ import torch
 from course_utils.classroom.exercises.comparing import Raised, difference, named
 
 
-def diagnosis(found, expected, exercise):
-    """A sentence that is true of all the cases, or None."""
+def diagnosis(found, expected, exercise, again):
+    """A sentence that is true of all the cases, or None.
+
+    `again(case, seed)` is what the answer does in a case, with random numbers from a seed.
+    """
     pairs = list(zip(found, expected, strict=True))
-    for say in (same_relation, lambda pairs: only_where(pairs, exercise)):
-        if text := say(pairs):
-            return text
+    return (
+        same_relation(pairs) or chance(found, exercise, again) or unused(exercise, again) or only_where(pairs, exercise)
+    )
+
+
+def chance(found, exercise, again):
+    """Whether it draws random numbers, where nothing should depend on chance."""
+    [case, *_] = exercise.cases()
+    if exercise.by_chance or difference(again(case, 1), found[0], exercise.tolerance) is None:
+        return None
+    return "It comes out different every time: it draws random numbers of its own. Use what it is given."
+
+
+def unused(exercise, again):
+    """Which argument has no influence on what it does, though every argument should have."""
+    if exercise.by_chance:
+        return None
+    for place, value in enumerate(exercise.cases()[0].args):
+        if not (isinstance(value, torch.Tensor) and value.is_floating_point()):
+            continue
+        cases = [exercise.cases()[0] for _ in range(2)]
+        cases[1].args[place].mul_(0.5).add_(0.25)
+        one, other = (again(case, 0) for case in cases)
+        if isinstance(one, Raised) or difference(one, other, exercise.tolerance) is not None:
+            continue
+        name = list(named(exercise.finished, cases[0]))[place]
+        return f"It makes no use of its argument `{name}`: whatever that holds, the result is the same."
     return None
 
 
@@ -24,6 +51,8 @@ def same_relation(pairs):
     for text, fits in RELATIONS.items():
         if all(fits(one, other) for one, other in pairs):
             return text
+    if all(torch.allclose(one, other, rtol=1e-3, atol=1e-4) for one, other in pairs):
+        return "It is nearly right, but digits are lost: work the coefficients out in float64, and cast them last."
     ratio = factor(*max(pairs, key=lambda pair: pair[1].abs().sum()))
     if ratio is not None and all(near(one, ratio * other) for one, other in pairs):
         return f"Every value is {ratio:.4g} times what it should be: a factor is missing, or one too many."
@@ -82,11 +111,15 @@ def only_where(pairs, exercise):
     """What the wrong cases have in common and no right one has."""
     arguments = [named(exercise.finished, case) for case in exercise.cases()]
     wrong = [difference(one, other, exercise.tolerance) is not None for one, other in pairs]
-    if all(wrong) or any(isinstance(one, Raised) for one, _ in pairs):
+    if all(wrong):
         return None
+    errors = {
+        f"raises {type(one.error).__name__} ({str(one.error)[:80]})" for one, _ in pairs if isinstance(one, Raised)
+    }
+    does = errors.pop() if len(errors) == 1 else "is wrong"
     for text, holds in PROPERTIES.items():
         if [holds(each) for each in arguments] == wrong:
-            return f"It is right in most cases, but wrong {text}."
+            return f"It is right otherwise, but {does} {text}."
     return None
 
 

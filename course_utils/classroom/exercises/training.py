@@ -176,6 +176,8 @@ def close(one, other):
 def value_in_words(step):
     if not is_number(step.value):
         return described(step.value)
+    if isinstance(step.value, torch.Tensor) and step.value.requires_grad:
+        return "the loss with its gradient, which keeps the whole graph in memory: `.detach()` it"
     for loss, words in ((step.loss, RIGHT_VALUE), (step.loss_after, "the loss after the step, not before it")):
         if abs(float(step.value) - loss) < 1e-4 * (1 + loss):
             return words
@@ -238,6 +240,7 @@ TRAINING_STEP = Exercise(
     finished=training_step,
     cases=step_cases,
     observe=some_steps,
+    by_chance=True,
     mistakes=(
         Mistake(
             step_with(lambda B, T: torch.randint(1, T, (B,))),
