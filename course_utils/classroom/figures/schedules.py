@@ -6,14 +6,15 @@ import torch
 from course_utils.classroom import plotting
 from course_utils.forward import add_noise
 
-BLUE, ORANGE, GREEN = plotting.COLOURS[:3]
+BLUE, ORANGE = plotting.COLOURS[:2]
 GREY = "#888888"
 
 
 def film(picture, paths, description, frames=41):
-    """One picture dissolving under several paths at the same t: a film."""
+    """One picture dissolving under several paths of 1000 steps at the same t: a film that stops at half-time."""
     noise, levels = torch.randn(picture.shape), torch.linspace(0, 1000, frames).round().long().tolist()
-    plotting.show_film([drawn_at(t, picture, noise, paths) for t in levels], description, seconds=6, zoom=1)
+    shown = [drawn_at(t, picture, noise, paths) for t in levels]
+    plotting.show_film([*shown, shown[len(shown) // 2]], description, seconds=6, hold=3, zoom=1)
 
 
 def drawn_at(t, picture, noise, paths):
@@ -89,7 +90,7 @@ def snr(paths, description):
     """The signal-to-noise ratio over t on a logarithmic scale, with the place where each path passes 1."""
     figure, axis = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
     axis.axhline(1, color=GREY, linewidth=1, linestyle="--")
-    axis.text(990, 1.5, "as much noise as picture", color=GREY, fontsize=9, ha="right")
+    axis.text(15, 0.75, "as much noise\nas picture", color=GREY, fontsize=9, va="top")
     for (name, path), colour, place in zip(paths.items(), (BLUE, ORANGE), (640, 780), strict=False):
         axis.plot(range(1, path.T + 1), path.snr[1:], color=colour)
         axis.annotate(
@@ -105,23 +106,22 @@ def snr(paths, description):
     plotting.show(figure, description)
 
 
-def walks(picture, paths, description):
-    """Where every 25th step of each path lands in the plane of the two rates, with the picture in three places."""
+def walks(paths, description):
+    """Where every 25th step of each path lands in the plane of the two rates."""
     figure, axes = plt.subplots(
-        1, len(paths), figsize=(2.75 * len(paths), 3.0), sharey=True, squeeze=False, layout="constrained"
+        1, len(paths), figsize=(2.7 * len(paths) + 0.2, 2.9), sharey=True, squeeze=False, layout="constrained"
     )
-    noise, angle = torch.randn(picture.shape), torch.linspace(0, torch.pi / 2, 100)
+    angle = torch.linspace(0, torch.pi / 2, 100)
     for axis, (name, path), colour in zip(axes.flat, paths.items(), (BLUE, ORANGE), strict=False):
         axis.plot(angle.cos(), angle.sin(), color="#DDDDDD", linewidth=1, zorder=0)
         axis.plot(path.signal_rate[::25], path.noise_rate[::25], ".", color=colour, markersize=6)
         for t in (250, 500, 750):
-            where = path.signal_rate[t].item(), path.noise_rate[t].item()
-            axis.plot(*where, "o", color=colour, markersize=8)
-            axis.annotate(f"t = {t}", where, (7, 3), textcoords="offset points", fontsize=9, color=colour)
-            small = axis.inset_axes([0.72 * where[0] - 0.0, 0.72 * where[1] - 0.0, 0.17, 0.17])
-            small.imshow(plotting.pixels(add_noise(picture, t, noise, path)[0]), cmap="gray", vmin=0, vmax=1)
-            small.axis("off")
-        axis.set(title=name, xlabel="signal rate", xlim=(0, 1.25), ylim=(0, 1.12), aspect="equal")
+            x, y = path.signal_rate[t].item(), path.noise_rate[t].item()
+            axis.plot(x, y, "o", color=colour, markersize=8)
+            axis.text(x + 0.1 * x, y + 0.1 * y, t, fontsize=9, color=colour, ha="center", va="center")
+        axis.text(0.97, -0.02, "picture ", fontsize=9, color=GREY, ha="right", va="bottom")
+        axis.text(0.02, 0.9, "noise", fontsize=9, color=GREY, va="top")
+        axis.set(title=name, xlabel="signal rate", xlim=(-0.02, 1.2), ylim=(-0.02, 1.2), aspect="equal")
         axis.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     axes[0, 0].set_ylabel("noise rate")
     plotting.show(figure, description)
@@ -141,26 +141,4 @@ def clouds(panels, description):
         axis.axvline(0, color="#CCCCCC", linewidth=0.8, zorder=0)
         axis.set(xlim=(-2.6, 3.4), ylim=(-1.2, 1.75), yticks=[-1, 0, 1], aspect="equal")
         axis.set_title(name, fontsize=10)
-    plotting.show(figure, description)
-
-
-def kinds(counts, description):
-    """The share of each kind of garment in per cent, {name: {kind: count}}, with two standard errors."""
-    figure, axis = plt.subplots(figsize=(5.2, 3.9), layout="constrained")
-    shares = {name: torch.tensor(list(of.values())) / sum(of.values()) for name, of in counts.items()}
-    first, second = shares.values()
-    order, labels = (second - first).argsort(), list(next(iter(counts.values())))
-    for (name, share), colour, marker in zip(shares.items(), (GREEN, ORANGE), "os", strict=True):
-        errors = 2 * (share * (1 - share) / sum(counts[name].values())).sqrt()
-        axis.errorbar(
-            100 * share[order], range(10), xerr=100 * errors[order], fmt=marker, color=colour, capsize=3, markersize=5
-        )
-    top = order[-1]
-    for (name, share), colour in zip(shares.items(), (GREEN, ORANGE), strict=True):
-        axis.annotate(name, (100 * share[top], 9), (0, 10), textcoords="offset points", color=colour, ha="center")
-    axis.set(
-        yticks=range(10), yticklabels=[labels[i] for i in order], xlabel="per cent of the samples", ylim=(-0.6, 10)
-    )
-    axis.set_xlim(left=0)
-    axis.grid(axis="y", color="#EEEEEE")
     plotting.show(figure, description)
