@@ -244,17 +244,17 @@ SNR_DB = Exercise(
     mistakes=(
         Mistake(
             lambda alpha_bar: 10 * (alpha_bar / (1 - alpha_bar)).log(),
-            "This is the natural logarithm. Decibels are counted with the logarithm to base 10: .log10().",
+            "This is the natural logarithm. Decibels use the logarithm to base 10: .log10().",
         ),
         Mistake(
             lambda alpha_bar: 20 * (alpha_bar / (1 - alpha_bar)).log10(),
-            "The factor 20 belongs to ratios of amplitudes. alpha_bar and 1 - alpha_bar are variances, and for these "
-            "it is 10.",
+            "The factor 20 is for ratios of amplitudes. alpha_bar and 1 - alpha_bar are variances, and their factor is "
+            "10.",
         ),
         Mistake(
             lambda alpha_bar: 10 * ((1 - alpha_bar) / alpha_bar).log10(),
-            "The ratio is upside down: signal over noise is alpha_bar / (1 - alpha_bar). At little noise it should be "
-            "a large positive number.",
+            "The ratio is upside down: signal over noise is alpha_bar / (1 - alpha_bar). With little noise you should "
+            "get a large positive number.",
         ),
         Mistake(
             lambda alpha_bar: alpha_bar / (1 - alpha_bar),
@@ -270,8 +270,8 @@ SNR_DB = Exercise(
         ),
     ),
     hints=(
-        "First the ratio of the two variances, as in the formula for SNR(t).",
-        "Then 10 times its logarithm to base 10. Torch has .log10().",
+        "Start with the ratio of the two variances, as in the formula for SNR(t).",
+        "Then take 10 times its logarithm to base 10. Torch has .log10().",
     ),
 )
 

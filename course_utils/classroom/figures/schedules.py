@@ -6,7 +6,8 @@ import torch
 from course_utils.classroom import plotting
 from course_utils.forward import add_noise
 
-BLUE, ORANGE = plotting.COLOURS[:2]
+BLUE, ORANGE, GREEN = plotting.COLOURS[:3]
+COLOURS = {"linear": BLUE, "cosine": ORANGE, "straight": GREEN}
 GREY = "#888888"
 
 
@@ -76,7 +77,8 @@ def rates(paths, description):
     figure, axis = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
     axis.axhspan(0, 0.1, color="#EEEEEE")
     axis.text(15, 0.03, "less than a tenth left", color=GREY, fontsize=9)
-    for (name, path), colour, place in zip(paths.items(), (BLUE, ORANGE), (330, 600), strict=True):
+    for (name, path), place in zip(paths.items(), (330, 600), strict=True):
+        colour = COLOURS[name]
         axis.plot(path.signal_rate, color=colour)
         axis.text(place + 25, path.signal_rate[place], name, color=colour)
         first = (path.signal_rate < 0.1).nonzero()[0].item()
@@ -91,7 +93,8 @@ def snr(paths, description):
     figure, axis = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
     axis.axhline(1, color=GREY, linewidth=1, linestyle="--")
     axis.text(15, 0.75, "as much noise\nas picture", color=GREY, fontsize=9, va="top")
-    for (name, path), colour, place in zip(paths.items(), (BLUE, ORANGE), (640, 780), strict=False):
+    for (name, path), place in zip(paths.items(), (640, 780), strict=True):
+        colour = COLOURS[name]
         axis.plot(range(1, path.T + 1), path.snr[1:], color=colour)
         axis.annotate(
             name, (place, path.snr[place]), (-6, -6), textcoords="offset points", color=colour, ha="right", va="top"
@@ -112,16 +115,18 @@ def walks(paths, description):
         1, len(paths), figsize=(2.7 * len(paths) + 0.2, 2.9), sharey=True, squeeze=False, layout="constrained"
     )
     angle = torch.linspace(0, torch.pi / 2, 100)
-    for axis, (name, path), colour in zip(axes.flat, paths.items(), (BLUE, ORANGE), strict=False):
+    for axis, (name, path) in zip(axes.flat, paths.items(), strict=True):
+        colour = COLOURS[name]
         axis.plot(angle.cos(), angle.sin(), color="#DDDDDD", linewidth=1, zorder=0)
         axis.plot(path.signal_rate[::25], path.noise_rate[::25], ".", color=colour, markersize=6)
         for t in (250, 500, 750):
             x, y = path.signal_rate[t].item(), path.noise_rate[t].item()
             axis.plot(x, y, "o", color=colour, markersize=8)
-            axis.text(x + 0.1 * x, y + 0.1 * y, t, fontsize=9, color=colour, ha="center", va="center")
-        axis.text(0.97, -0.02, "picture ", fontsize=9, color=GREY, ha="right", va="bottom")
-        axis.text(0.02, 0.9, "noise", fontsize=9, color=GREY, va="top")
-        axis.set(title=name, xlabel="signal rate", xlim=(-0.02, 1.2), ylim=(-0.02, 1.2), aspect="equal")
+            further = 1 + 0.12 / (x**2 + y**2) ** 0.5
+            axis.text(further * x, further * y, t, fontsize=9, color=colour, ha="center", va="center")
+        axis.text(1.05, 0.02, "picture", fontsize=9, color=GREY)
+        axis.text(0, 1.2, "noise", fontsize=9, color=GREY)
+        axis.set(title=name, xlabel="signal rate", xlim=(-0.02, 1.36), ylim=(-0.02, 1.3), aspect="equal")
         axis.set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     axes[0, 0].set_ylabel("noise rate")
     plotting.show(figure, description)
