@@ -1,9 +1,9 @@
 """Notebook 02: what comes out if the walk starts from pure noise where the forward process has not ended in it.
 
 A schedule that ends with, say, 0.1 of the picture's amplitude left never shows its network anything noisier. The
-shipped network knows that noise level too: on its cosine schedule it is level 935. Starting there from pure noise is what
-sampling with the other schedule would do. Two rows are controls: the start that the forward process does leave at the
-worst of these levels, real pictures with noise, and the start at T, where nothing of the picture is left.
+shipped network knows that noise level too: on its cosine schedule it is level 936. Starting there from pure noise is
+what sampling with the other schedule would do. Two rows are controls: the start that the forward process does leave at
+the worst of these levels, real pictures with noise, and the start at T, where nothing of the picture is left.
 
     python benchmarks/claims_02.py      # about 3 minutes on one thread; goes on where it was stopped
 """
