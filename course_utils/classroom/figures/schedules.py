@@ -92,7 +92,7 @@ def snr(paths, description):
     """The signal-to-noise ratio over t on a logarithmic scale, with the place where each path passes 1."""
     figure, axis = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
     axis.axhline(1, color=GREY, linewidth=1, linestyle="--")
-    axis.text(15, 0.75, "as much noise\nas picture", color=GREY, fontsize=9, va="top")
+    axis.text(990, 1.3, "as much noise\nas picture", color=GREY, fontsize=9, ha="right", va="bottom")
     for (name, path), place in zip(paths.items(), (640, 780), strict=True):
         colour = COLOURS[name]
         axis.plot(range(1, path.T + 1), path.snr[1:], color=colour)
@@ -101,7 +101,8 @@ def snr(paths, description):
         )
         first = (path.snr < 1).nonzero()[0].item()
         axis.plot(first, 1, "o", color=colour)
-        axis.annotate(f"t = {first}", (first, 1), (4, 8), textcoords="offset points", color=colour, fontsize=9)
+        below = dict(xytext=(-6, -15), ha="right") if name == "linear" else dict(xytext=(4, 8))
+        axis.annotate(f"t = {first}", (first, 1), textcoords="offset points", color=colour, fontsize=9, **below)
     axis.set(xlabel="t", ylabel="SNR", yscale="log", ylim=(3e-5, 4e4), xlim=(0, 1000))
     plotting.plain_ticks(axis)
     axis.set_yticks([1e4, 100, 1, 0.01, 0.0001])
