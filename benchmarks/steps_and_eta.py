@@ -33,11 +33,11 @@ RESULTS = Path(__file__).with_suffix(".json")
 EACH = 200  # pictures of each of the ten kinds
 LABELS = torch.arange(10).repeat(EACH)
 SEEDS = (0, 1, 2)
-SAMPLERS = {"eta = 0": ddim_step, "eta = 0.5": partial(ddim_step, eta=0.5), "eta = 1 (DDPM)": ddpm_step}
+SAMPLERS = {"eta = 0": ddim_step, "eta = 1 (DDPM)": ddpm_step, "eta = 0.5": partial(ddim_step, eta=0.5)}
 
 ROWS = [("real", 0, seed) for seed in SEEDS]
-for together in ((5, 10), (20,), (50,), (100,)):  # the quick ones first
-    ROWS += [(sampler, steps, seed) for seed in SEEDS for steps in together for sampler in SAMPLERS]
+for steps in (5, 10, 20, 50, 100):  # the quick ones first
+    ROWS += [(sampler, steps, seed) for sampler in SAMPLERS for seed in SEEDS]
 
 
 def some_of_each(labels, generator=None):
