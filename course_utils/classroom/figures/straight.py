@@ -111,7 +111,8 @@ def true_and_average(mixture, path, description, number=18):
     """Values on their way down: each towards its own x_0 above, and below each towards the average x_0_hat."""
     generator = torch.Generator().manual_seed(3)
     start = torch.distributions.Normal(0, 1).icdf((torch.arange(number) + 0.5) / number)[:, None]
-    own = mixture.sample(number, generator)
+    kinds = torch.arange(number)[torch.randperm(number, generator=generator)] % 2  # as many of one as of the other
+    own = mixture.means[kinds].float() + 0.1 * torch.randn(number, 1, generator=generator)
     levels = torch.arange(path.T, -1, -5)
     rates = path.signal_rate[levels].float(), path.noise_rate[levels].float()
     each = rates[0][:, None] * own[:, 0] + rates[1][:, None] * start[:, 0]
