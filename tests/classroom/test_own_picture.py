@@ -107,7 +107,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_file_is_refused_in_kind_words(name):
-    with pytest.raises(ValueError, match="can't read that file as a picture. A PNG or JPEG file works"):
+    with pytest.raises(ValueError, match="can't read that file as a picture"):
         from_file(DAMAGED[name])
 
 

@@ -6,6 +6,8 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import torch
 from IPython.display import display
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from course_utils import sampling, schedule
 from course_utils.checkpoints import load_unet
@@ -104,7 +106,7 @@ def three_islands():
 
 
 def arrows_home(levels, description):
-    """From points on a grid, arrows to the exact denoiser's best guess of where they came from; a panel for each level."""
+    """Arrows from a grid to the exact denoiser's best guess of where each point came from; a panel for each level."""
     mixture, cosine = three_islands()
     denoise = exact_denoiser(mixture, cosine)
     line = torch.linspace(-2.6, 2.6, 8)
@@ -135,17 +137,21 @@ def points_walk(description, count=120):
     start = torch.randn(count, 2, generator=torch.Generator().manual_seed(2))
     walk = [start, *(x for _, x, _ in sampling.sample_steps(denoise, start.shape, cosine, num_steps=50, x_T=start))]
     jump, frames = denoise(start, cosine.T), []
-    for step in (0, 0, *range(2, 51, 2)):
-        figure, axes = plt.subplots(1, 2, figsize=(5.5, 3.0), dpi=80, layout="constrained")
-        done = step > 0
-        for axis, points, title in (
-            (axes[0], jump if done else start, f"one go: {'done' if done else 'before'}"),
-            (axes[1], walk[step], f"fifty steps: {step}"),
-        ):
-            plane(axis, title)
-            axis.scatter(*points.T, s=9, color=BLUE, linewidths=0, zorder=3)
+    figure, clouds = Figure(figsize=(5.5, 3.0), dpi=80, layout="constrained"), []
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2)
+    for axis in axes:
+        plane(axis, " ")
+        clouds.append(axis.scatter(*start.T, s=9, color=BLUE, linewidths=0, zorder=3))
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # it is laid out; again for each frame would take long
+    for step in (0, *range(2, 51, 2)):
+        clouds[0].set_offsets(jump if step else start)
+        clouds[1].set_offsets(walk[step])
+        axes[0].set_title(f"one go: {'done' if step else 'before'}", fontsize=10)
+        axes[1].set_title(f"fifty steps: {step}", fontsize=10)
         frames.append(plotting.drawn(figure))
-    plotting.show_film(frames, description, seconds=4, hold=2.5, zoom=1)
+    plotting.show_film([frames[0], *frames], description, seconds=4, hold=2.5, zoom=1)
 
 
 # There and back
@@ -159,7 +165,7 @@ def there_and_back(forth, back, levels, description):
         levels: N whole numbers, rising from 0 to T.
     """
     count, right = len(levels), len(levels) - 0.5
-    figure = plt.figure(figsize=(5.5, 4.0))
+    figure = plt.figure(figsize=(5.5, 3.2))
     axis = figure.add_axes((0, 0, 1, 1))
     for y, row, colour, sign in ((1.75, forth, BLUE, 1), (0, back, ORANGE, -1)):
         for i, picture in enumerate(row):
