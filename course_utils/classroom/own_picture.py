@@ -22,6 +22,7 @@ from course_utils.forward import add_noise
 SIDE = 28
 SCRIPT = Path(__file__).with_suffix(".js")
 LEVELS = (0, 100, 300, 500, 700, 900)
+STANDS_IN = "A smiley, until you draw in the black square or take a file"
 
 
 def ask(path, description):
@@ -37,7 +38,7 @@ def ask(path, description):
     own = OwnPicture(path)
     display(HTML(f"<script>{SCRIPT.read_text(encoding='utf-8').replace('PLACE', own.place)}</script>"))
     display(own.box)
-    plotting.show_images(own.noised(), description, titles=[f"t = {t}" for t in LEVELS], columns=3, size=1.5)
+    plotting.show_images(own.noised(), description, titles=[f"t = {t}" for t in LEVELS], columns=6, size=0.9)
     return own
 
 
@@ -45,7 +46,7 @@ class OwnPicture:
     """The picture that was drawn or uploaded last, and the controls for it, in `box`."""
 
     def __init__(self, path):
-        self.path, self.chosen, self.whose = path, smiley(), "A smiley, until you draw something"
+        self.path, self.chosen, self.whose = path, smiley(), STANDS_IN
         self.place = f"own-picture-{uuid.uuid4().hex}"
         self.text = ipywidgets.Textarea(layout=dict(display="none"))
         self.file = ipywidgets.FileUpload(accept="image/*", multiple=False, description="Or take a file")
@@ -70,7 +71,7 @@ class OwnPicture:
         if change.new.strip():
             self.choose(from_text(change.new), "Your drawing")
         else:
-            self.choose(smiley(), "A smiley, until you draw something")
+            self.choose(smiley(), STANDS_IN)
 
     def uploaded(self, change):
         files = change.new.values() if isinstance(change.new, dict) else change.new  # a dict in ipywidgets 7
