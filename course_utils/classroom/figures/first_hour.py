@@ -37,7 +37,7 @@ def emerge(kinds, num_steps=50):
 def thirty_garments(description):
     """A film: three garments of each of the ten kinds come out of noise, six in a row."""
     kinds = torch.arange(10).repeat_interleave(3)
-    frames = [plotting.tile(x, columns=6) for x in emerge(kinds)]
+    frames = [(31 * plotting.tile(x, columns=6)).round() / 31 for x in emerge(kinds)]  # 32 greys keep the file small
     plotting.show_film(frames[::2], description, seconds=4, hold=2.5)
 
 
