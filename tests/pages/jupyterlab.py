@@ -126,6 +126,7 @@ def save(page, name):
 
 
 WIDGETS = {
+    "scrubber": "00",
     "noise_slider": "01",
     "schedule_designer": "02",
     "unet_explorer": "03",
@@ -250,3 +251,21 @@ def test_a_drawing_reaches_the_kernel_and_its_noised_pictures_change(lab, page, 
     chooser.value.set_files(ROOT / "data" / "samples.png")
     expect(says.get_by_text("Your file")).to_be_visible(timeout=MINUTE)
     save(page, f"own_picture_file_{theme}")
+
+
+CHOOSE_HERE = """from course_utils.classroom.figures import first_hour
+
+first_hour.choose_a_kind("00.bags")"""
+
+
+def test_a_click_on_a_kind_lets_six_of_it_emerge(lab, page):
+    opened(lab, page, [nbformat.v4.new_code_cell(CHOOSE_HERE)], "kinds")
+    before = picture(page).get_attribute("src")
+    page.get_by_role("button", name="Sandal").click()
+    expect(page.get_by_text(re.compile(r"Sandal: step [1-4]\d? of 50"))).to_be_visible(
+        timeout=MINUTE
+    )  # while it is made
+    save(page, "kinds_on_the_way")
+    expect(page.get_by_text("Sandal: step 50 of 50")).to_be_visible(timeout=MINUTE)
+    assert picture(page).get_attribute("src") != before
+    save(page, "kinds")
