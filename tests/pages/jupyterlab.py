@@ -126,6 +126,7 @@ def save(page, name):
 
 
 WIDGETS = {
+    "scrubber": "00",
     "noise_slider": "01",
     "schedule_designer": "02",
     "unet_explorer": "03",
@@ -209,3 +210,62 @@ def answer(page, code):
     page.keyboard.press("Control+a")
     page.keyboard.insert_text(code.strip())
     page.keyboard.press("Control+Enter")
+
+
+DRAW_HERE = """from course_utils.classroom import own_picture
+from course_utils.schedule import cosine_schedule
+
+mine = own_picture.ask(cosine_schedule(), "A smiley at six levels of noise, from t = 0 to t = 900, to try this out.")"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_drawing_reaches_the_kernel_and_its_noised_pictures_change(lab, page, theme):
+    """A stroke with the mouse, "Start again", and a file."""
+    opened(lab, page, [nbformat.v4.new_code_cell(DRAW_HERE), nbformat.v4.new_code_cell("pass")], f"drawing_{theme}")
+    if theme == "dark":
+        page.get_by_role("menuitem", name="Settings", exact=True).click()
+        page.get_by_text("Theme", exact=True).first.hover()
+        page.get_by_text("JupyterLab Dark", exact=True).click()
+        page.wait_for_timeout(1500)
+    canvas, says = page.get_by_label("A black square to draw on"), page.locator(".widget-html, .jupyter-widget-html")
+    canvas.wait_for(timeout=MINUTE)
+    canvas.scroll_into_view_if_needed()
+    expect(page.locator("textarea:visible.widget-input")).to_have_count(0)
+    smiley, place = picture(page).get_attribute("src"), canvas.bounding_box()
+    page.mouse.move(place["x"] + 70, place["y"] + 70)
+    page.mouse.down()
+    page.mouse.move(place["x"] + 70, place["y"] + 210, steps=20)
+    page.mouse.move(place["x"] + 210, place["y"] + 210, steps=20)
+    page.mouse.up()
+    page.mouse.move(place["x"] + 210, place["y"] + 70, steps=5)  # the button is up: no line
+    expect(says.get_by_text("Your drawing")).to_be_visible(timeout=MINUTE)
+    page.wait_for_timeout(1000)
+    assert picture(page).get_attribute("src") != smiley
+    save(page, f"own_picture_{theme}")
+    answer(page, "print([int(mine.picture[0, 0, y, x] > 0) for y, x in ((14, 7), (21, 14), (14, 21), (7, 14))])")
+    expect(page.get_by_text("[1, 1, 0, 0]")).to_be_visible(timeout=MINUTE)
+    page.get_by_role("button", name="Start again").click()
+    expect(says.get_by_text("A smiley")).to_be_visible(timeout=MINUTE)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Or take a file").click()
+    chooser.value.set_files(ROOT / "data" / "samples.png")
+    expect(says.get_by_text("Your file")).to_be_visible(timeout=MINUTE)
+    save(page, f"own_picture_file_{theme}")
+
+
+CHOOSE_HERE = """from course_utils.classroom.figures import first_hour
+
+first_hour.choose_a_kind("00.bags")"""
+
+
+def test_a_click_on_a_kind_lets_six_of_it_emerge(lab, page):
+    opened(lab, page, [nbformat.v4.new_code_cell(CHOOSE_HERE)], "kinds")
+    before = picture(page).get_attribute("src")
+    page.get_by_role("button", name="Sandal").click()
+    expect(page.get_by_text(re.compile(r"Sandal: step [1-4]\d? of 50"))).to_be_visible(
+        timeout=MINUTE
+    )  # while it is made
+    save(page, "kinds_on_the_way")
+    expect(page.get_by_text("Sandal: step 50 of 50")).to_be_visible(timeout=MINUTE)
+    assert picture(page).get_attribute("src") != before
+    save(page, "kinds")

@@ -36,6 +36,7 @@ from course_utils.classroom.exercises import (
     schedule,
     scheduler,
     spelled_out,
+    start,
     steps,
     structure,
     training,
@@ -57,6 +58,7 @@ from course_utils.data import DATA
 EXERCISES = {  # in the order in which the notebooks ask for them
     exercise.name: exercise
     for exercise in (
+        start.BLEND,
         *(forward.FORWARD_STEP, forward.ADD_NOISE, forward.JUMP),
         *(schedule.LINEAR, schedule.COSINE, schedule.SNR_DB, schedule.BETAS_FOR),
         *(unet.TIMESTEP_EMBEDDING, unet.ATTENTION, unet.RES_BLOCK, unet.SPACE_TO_DEPTH),
