@@ -36,7 +36,7 @@ OTHER_SIGNS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
 SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 
 
-def diagnosis(source, finished, agrees, seconds=2.0):
+def diagnosis(source, finished, agrees, seconds=1.0):
     """The message of the first change, or pair of changes, with which `agrees(changed version)`; None if there is none.
 
     Args:
