@@ -26,7 +26,7 @@ def show_emerging(description, kinds=("Ankle boot", "Dress", "Sandal", "Bag", "S
     generator = torch.Generator().manual_seed(seed)
     steps = sample_steps(denoise, (len(kinds), 1, 28, 28), schedule, num_steps=num_steps, generator=generator)
     frames = [plotting.tile(torch.cat([x, x_0_hat]), columns=len(kinds)) for _, x, x_0_hat in steps]
-    plotting.show_film([*frames[::2], frames[-1]], description, seconds=6, hold=2.5)
+    plotting.show_film(frames[::3], description, seconds=5, hold=2.5)
 
 
 # In one dimension
