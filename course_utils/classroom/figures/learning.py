@@ -187,7 +187,7 @@ def show_progress(history, watch, floor, key):
         kept = {int(step): value for step, value in run["fcd"].items()}
         share, _, _, distance = after_the_first_quarter(run["loss"], kept, run["steps"])
         axis.plot([100 * x for x in share], distance, color="#BBBBBB", linewidth=1.2, zorder=1)
-    axis.annotate("two recorded runs", (100 * share[2], distance[2]), (76, 0.62), fontsize=9, color="#777777",
+    axis.annotate("two recorded runs", (100 * share[1], distance[1]), (28, 0.3), fontsize=9, color="#777777",
                   arrowprops=dict(arrowstyle="-", color="#BBBBBB"))  # fmt: skip
     share, loss, error, distance = after_the_first_quarter(history, watch.fcd, watch.steps)
     x, ends = [100 * value for value in share], []
@@ -196,7 +196,7 @@ def show_progress(history, watch, floor, key):
     first = watch.fcd[min(step for step in watch.fcd if step >= round(watch.steps / 4))]
     axis.axhline(floor / first, color=plotting.COLOURS[2], linestyle=":")
     axis.set(title="after a quarter of the run, as a share of the value there", xlabel="per cent of the run")
-    axis.set(xlim=(22, 102), ylim=(0, 1.15))
+    axis.set(xlim=(22, 102), ylim=(0, 1.15), xticks=(25, 50, 75, 100))
     for name, y, colour in (("loss", loss[-1], 0), ("FCD", distance[-1], 1), ("floor\nof FCD", floor / first, 2)):
         ends.append((name, x[-1], float(y), plotting.COLOURS[colour]))
     plotting.label_ends(axis, ends, least=0.12)
@@ -205,12 +205,12 @@ def show_progress(history, watch, floor, key):
     plotting.show(figure, key)
 
 
-def show_shares(curves, key):
-    """How much of a loss comes from the levels up to t, {name: (levels, shares)}."""
+def show_shares(levels, curves, key):
+    """How much of a loss comes from the levels up to t, {name: shares}."""
     figure, axis = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
-    for i, (name, (levels, shares)) in enumerate(curves.items()):
+    for i, (name, shares) in enumerate(curves.items()):
         axis.plot(levels, 100 * shares, plotting.LINES[i], color=plotting.COLOURS[i])
-        near = int((shares - 0.55).abs().argmin())
+        near = int((shares - 0.5).abs().argmin())
         axis.annotate(name, (levels[near], 100 * shares[near]), xytext=(8, -12), textcoords="offset points",
                       color=plotting.COLOURS[i])  # fmt: skip
     axis.set(xscale="log", ylim=(0, 105), xlabel="t", title="per cent of the loss that comes from levels 2 to t")
