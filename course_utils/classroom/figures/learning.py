@@ -108,7 +108,7 @@ def recorded_run():
 
 
 class Watch:
-    """Called after every step: a line of progress, pictures for the film, and at six moments a row of samples and an FCD.
+    """Called after every step: progress, pictures for the film, and at six moments a row of samples and an FCD.
 
     draw(network, labels, seed) gives samples and measure(samples) their FCD. Kept are `fcd` {step: value}, `made` (the
     samples that were measured last), `early` (the averaged network at a quarter of the way), `latest` (the FCD of the
