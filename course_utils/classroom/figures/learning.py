@@ -89,19 +89,23 @@ def pictures(first, number):
 
 def show_goal(key):
     """The last row of the recorded run, in two rows of five."""
-    run = recorded()["run, seed 0"]
+    run = recorded()["run"]
     made = pictures(run["row"], len(film_steps(run["steps"])) + 1)[-1]
     plotting.show_images(made, key, titles=CLASSES, columns=5)
 
 
 def recorded_run():
-    """A recorded run, as (history, what a `Watch` would have kept of it); the film is that of another seed."""
-    run, filmed = (recorded()[f"run, seed {seed}"] for seed in (1, 0))
+    """The recorded run, as (history, what a `Watch` would have kept of it)."""
+    run = recorded()["run"]
     watch = Watch(run["steps"], None, None, None, None)
-    watch.fcd, watch.latest = {int(step): value for step, value in run["fcd"].items()}, run["fcd_latest"]
-    watch.frames = list(pictures(filmed["row"], len(film_steps(run["steps"])) + 1))
+    watch.fcd, watch.half = fcd_of(run), recorded()["half a run"]["fcd"]
+    watch.frames = list(pictures(run["row"], len(film_steps(run["steps"])) + 1))
     watch.frame_steps = [0, *film_steps(run["steps"])]
     return run["loss"], watch
+
+
+def fcd_of(run):
+    return {int(step): value for step, value in run["fcd"].items()}
 
 
 # Watching
@@ -111,8 +115,8 @@ class Watch:
     """Called after every step: progress, pictures for the film, and at six moments a row of samples and an FCD.
 
     draw(network, labels, seed) gives samples and measure(samples) their FCD. Kept are `fcd` {step: value}, `made` (the
-    samples that were measured last), `early` (the averaged network at a quarter of the way), `latest` (the FCD of the
-    weights without averaging, half-way).
+    samples that were measured last), `early` (the averaged network at a quarter of the way), `half` (half-way, the FCD
+    with the average of the weights and with the latest).
     """
 
     def __init__(self, steps, model, ema, draw, measure, number=300):
@@ -120,7 +124,7 @@ class Watch:
         self.moments = {max(1, round(steps * share)): f"{share:.0%}" for share in MOMENTS}
         self.film, self.labels = set(film_steps(steps)) if steps else set(), torch.arange(number) % 10
         self.fcd, self.frames, self.frame_steps = {}, [], []
-        self.made = self.early = self.latest = self.add = None
+        self.made = self.early = self.half = self.add = None
         self.line = progress_line(steps)
 
     def __call__(self, step, loss):
@@ -138,7 +142,7 @@ class Watch:
             if share == "25%":
                 self.early = copy.deepcopy(self.ema.model)
             if share == "50%":
-                self.latest = self.measure(self.draw(self.model, self.labels, seed=1))
+                self.half = self.fcd[step], self.measure(self.draw(self.model, self.labels, seed=1))
 
     def keep(self, step):
         self.frames.append(self.draw(self.ema.model, torch.arange(10)))
@@ -182,12 +186,10 @@ def show_progress(history, watch, floor, key):
     smooth = torch.tensor([float(value) for value in history]).unfold(0, width, width).mean(dim=1)
     above.plot([width * (i + 1) for i in range(len(smooth))], smooth, color=plotting.COLOURS[0])
     above.set(title=f"loss, mean of {width} steps", xlabel="step", ylim=(0, None))
-    for name in ("run, seed 0", "run, seed 1"):
-        run = recorded()[name]
-        kept = {int(step): value for step, value in run["fcd"].items()}
-        share, _, _, distance = after_the_first_quarter(run["loss"], kept, run["steps"])
-        axis.plot([100 * x for x in share], distance, color="#BBBBBB", linewidth=1.2, zorder=1)
-    axis.annotate("two recorded runs", (100 * share[1], distance[1]), (28, 0.3), fontsize=9, color="#777777",
+    run = recorded()["run"]
+    share, _, _, distance = after_the_first_quarter(run["loss"], fcd_of(run), run["steps"])
+    axis.plot([100 * x for x in share], distance, color="#999999", linewidth=1.2, zorder=1)
+    axis.annotate("a recorded run", (100 * share[1], distance[1]), (28, 0.3), fontsize=9, color="#777777",
                   arrowprops=dict(arrowstyle="-", color="#BBBBBB"))  # fmt: skip
     share, loss, error, distance = after_the_first_quarter(history, watch.fcd, watch.steps)
     x, ends = [100 * value for value in share], []
