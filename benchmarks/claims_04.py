@@ -9,7 +9,6 @@ run and for each run of the lab.
 """
 
 import json
-import sys
 import time
 from functools import partial
 from pathlib import Path
