@@ -17,6 +17,7 @@ from course_utils.training import diffusion_loss, progress_line
 
 MOMENTS = (0.03, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of the run at which it is measured
 FRAMES = 30
+SHORT = (*CLASSES[:9], "Boot")
 
 
 def film_steps(steps):
@@ -129,7 +130,7 @@ class Watch:
 
     def __call__(self, step, loss):
         if self.add is None:
-            self.add = plotting.growing_rows("04.rows", titles=CLASSES, size=0.62)
+            self.add = plotting.growing_rows("04.rows", titles=SHORT, size=0.62)
             self.keep(0)
         self.line(step, loss)
         if step in self.film:
