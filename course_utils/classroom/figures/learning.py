@@ -272,6 +272,12 @@ def balanced(dataset, number):
     return torch.cat([images[labels == kind][:number] for kind in range(10)])
 
 
+def show_all_mistakes():
+    """Ten samples of each recorded run of the lab, from the same noise."""
+    rows = {name: pictures(recorded()[name]["row"], 1)[0] for name in ("right", *MISTAKES)}
+    plotting.show_rows(rows, "04.mistakes", titles=SHORT, size=0.62)
+
+
 def show_lab(name, losses, made, key):
     """The right run, as recorded, beside one with a mistake: the losses, and a row of samples each."""
     right = recorded()["right"]
