@@ -9,6 +9,7 @@ run and for each run of the lab.
 """
 
 import json
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -132,4 +133,4 @@ def main(seconds=float("inf")):
 
 
 if __name__ == "__main__":
-    main(215)
+    main(*map(float, sys.argv[1:]))  # after so many seconds, nothing new is begun
