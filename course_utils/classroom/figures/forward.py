@@ -151,18 +151,6 @@ def show_shares(shares, description):
     show(figure, description)
 
 
-def power_of_waves(pictures):
-    """How strong waves of each fineness are in pictures, (N, 1, H, W): the mean power at 1 .. H / 2 waves per picture.
-
-    White noise of variance 1 has power 1 at each of them.
-    """
-    side = pictures.shape[-1]
-    power = torch.fft.fft2(pictures.squeeze(1), norm="ortho").abs().square().mean(dim=0)
-    across = torch.fft.fftfreq(side, 1 / side)
-    waves = (across[:, None] ** 2 + across**2).sqrt().round()
-    return torch.stack([power[waves == k].mean() for k in range(1, side // 2 + 1)])
-
-
 def show_flood(power, floods, description):
     """The power of waves of each fineness in the pictures, and for some levels {t: that of the noise} as a flood."""
     figure, axis = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
