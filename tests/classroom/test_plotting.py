@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from course_utils.classroom import plotting
-from course_utils.unet import UNet, shapes_through
+from course_utils.classroom.figures import network
+from course_utils.unet import UNet
 
 
 @pytest.fixture
@@ -27,9 +28,7 @@ DRAW = {
     "paths": lambda: plotting.show_paths({"a": torch.zeros(4, 5, 2)}, "words"),
     "heatmap": lambda: plotting.show_heatmap(torch.eye(3), "words", "t", "entry"),
     "process": lambda: plotting.show_process(torch.zeros(3, 1, 4, 4), [0, 1, 5], ["x_0", "x_1", "x_T"], "words"),
-    "unet": lambda: plotting.show_unet(
-        shapes_through(UNet(base_channels=8), torch.zeros(1, 1, 8, 8), torch.tensor([1])), "words"
-    ),
+    "network": lambda: network.show_network(UNet(base_channels=8, multipliers=(1, 2, 3)), torch.zeros(1, 1, 8, 8), "words"),
 }
 
 
