@@ -230,10 +230,11 @@ def show_clocks(t, vectors, description, columns=3):
 
     vectors: (N, 2 * number of hands), the sines first; there are at most four hands.
     """
+    columns = min(columns, len(t))
     rows, hands = math.ceil(len(t) / columns), vectors.shape[1] // 2
     figure, axes = plt.subplots(rows, columns, figsize=(4.8, 1.75 * rows + 0.35), squeeze=False)
     figure.subplots_adjust(0.01, 0.35 / (1.75 * rows + 0.35), 0.99, 1 - 0.25 / (1.75 * rows + 0.35), 0.05, 0.22)
-    for axis, level, vector in zip(axes.flat, t, vectors, strict=True):
+    for axis, level, vector in zip(axes.flat, t, vectors, strict=False):
         axis.add_patch(Circle((0, 0), 1.12, fc="#FAFAFA", ec="#888888", lw=1.4))
         for minute in range(12):
             angle = minute * math.pi / 6
