@@ -269,7 +269,7 @@ def show_attention(picture, weights, row, column, description):
         sheet = torch.tensor(to_rgb(YELLOW)).expand(side, side, 3)
         sheet = torch.cat([sheet, (0.85 * looks / looks.max()).reshape(side, side, 1)], dim=2)
         axis.imshow(plotting.pixels(picture), cmap="gray", vmin=-0.1, vmax=1.3, extent=(0, side, side, 0))
-        axis.imshow(plotting.drawable(sheet), extent=(0, side, side, 0))
+        axis.imshow(sheet.numpy(), extent=(0, side, side, 0))
         axis.add_patch(Rectangle((column, row), 1, 1, fill=False, ec=SKY, lw=3))
         axis.set(title=f"head {i + 1}: at most {looks.max():.0%}", xticks=[], yticks=[])
         axis.title.set_fontsize(10)
