@@ -149,9 +149,9 @@ def draw_ends(axis, unet, height, places, side):
     thumbnail(axis, LEFT, height - 0.74, picture)
     thumbnail(axis, RIGHT, height - 0.74, noise)
     y, (_, entrance), (_, exit) = height - 1.38, places["conv_in"], places["conv_out"]
-    arrow(axis, (LEFT, height - 1.05), (LEFT, entrance + HALF_HEIGHT))
     arrow(axis, (LEFT, y), (CENTRE - 0.12, y), colour=ORANGE)
     arrow(axis, (CENTRE + 0.12, y), (RIGHT - 0.12, y), colour=ORANGE)
+    arrow(axis, (LEFT, height - 1.05), (LEFT, entrance + HALF_HEIGHT))
     arrow(axis, (RIGHT, exit + HALF_HEIGHT), (RIGHT, y - 0.12))
     arrow(axis, (RIGHT, y + 0.12), (RIGHT, height - 1.05))
     circle(axis, RIGHT, y, "+")
