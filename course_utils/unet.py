@@ -56,10 +56,21 @@ class ResBlock(nn.Module):
         return self.skip(x) + self.conv2(F.silu(h))
 
 
+def attention(
+    query: Float[Tensor, "B heads N d"], key: Float[Tensor, "B heads M d"], value: Float[Tensor, "B heads M v"]
+) -> Float[Tensor, "B heads N v"]:
+    """For each query the average of the values, weighted by how well their keys fit: softmax(q k^T / sqrt(d)) v.
+
+    Vaswani et al., arXiv 1706.03762, eq. 1.
+    """
+    score = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+    return score.softmax(dim=-1) @ value
+
+
 class SelfAttention(nn.Module):
     """Every position looks at every other one, and what it finds is added to the input: same shape out as in.
 
-    softmax(q k^T / sqrt(C / heads)) v for each head (arXiv 1706.03762, eq. 1); heads divides channels.
+    heads divides channels; each head has its share of them.
     """
 
     def __init__(self, channels, heads=4):
@@ -73,8 +84,7 @@ class SelfAttention(nn.Module):
         B, C, H, W = x.shape
         qkv = self.qkv(self.norm(x)).reshape(B, 3, self.heads, C // self.heads, H * W)
         query, key, value = qkv.transpose(-1, -2).unbind(dim=1)  # each (B, heads, H * W, C / heads)
-        score = query @ key.transpose(-1, -2) / math.sqrt(C // self.heads)
-        found = score.softmax(dim=-1) @ value
+        found = attention(query, key, value)
         return x + self.out(found.transpose(-1, -2).reshape(B, C, H, W))
 
 
@@ -98,6 +108,27 @@ class Upsample(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C H W"], embedding=None):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+def space_to_depth(x: Shaped[Tensor, "B C H W"], patch: Count) -> Shaped[Tensor, "B C_patch_patch h w"]:
+    """Each square of patch x patch pixels as so many channels, row by row: (B, C patch^2, H / patch, W / patch).
+
+    As F.pixel_unshuffle does; F.pixel_shuffle undoes it.
+    """
+    B, C, H, W = x.shape
+    squares = x.reshape(B, C, H // patch, patch, W // patch, patch)
+    return squares.permute(0, 1, 3, 5, 2, 4).reshape(B, C * patch**2, H // patch, W // patch)
+
+
+class SpaceToDepth(nn.Module):
+    """`space_to_depth` as a layer; it has no weights."""
+
+    def __init__(self, patch):
+        super().__init__()
+        self.patch = patch
+
+    def forward(self, x: Float[Tensor, "B C H W"]):
+        return space_to_depth(x, self.patch)
 
 
 def down(widths, time_dim):
@@ -175,7 +206,7 @@ class UNet(nn.Module):
         self.side, time_dim = patch * 2 ** (len(widths) - 1), 4 * base_channels
         self.time = nn.Sequential(nn.Linear(base_channels, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim))
         self.condition = LabelEmbedding(condition, time_dim) if isinstance(condition, int) else condition
-        self.conv_in = nn.Sequential(nn.PixelUnshuffle(patch), nn.Conv2d(pixels, widths[0], 3, padding=1))
+        self.conv_in = nn.Sequential(SpaceToDepth(patch), nn.Conv2d(pixels, widths[0], 3, padding=1))
         self.down, skips = down(widths, time_dim)
         self.middle = middle(widths[-1], time_dim)
         self.up = up(widths, skips, time_dim)

@@ -268,40 +268,6 @@ def save_grid(path, images, columns=8, zoom=2):
     plt.imsave(path, sheet.expand(-1, -1, 3).numpy())
 
 
-def show_unet(rows, description):
-    """The U of a UNet, from the rows of `shapes_through`: a box for each part, with dashed lines for the skips."""
-    sizes = sorted({shape[1] for _, _, shape in rows}, reverse=True)
-    figure, axis = plt.subplots(figsize=(11, 1.1 + 1.0 * len(sizes)), layout="constrained")
-    colours = dict(zip(("Sequential", "ResBlock", "Downsample", "SelfAttention", "Upsample"), COLOURS, strict=False))
-    places, skips = [], []
-    for i, (name, kind, shape) in enumerate(rows):
-        depth = -sizes.index(shape[1])
-        label = name if name in ("conv_in", "conv_out") else kind
-        axis.text(
-            i,
-            depth,
-            f"{label}\n{shape[0]} x {shape[1]} x {shape[2]}",
-            ha="center",
-            va="center",
-            fontsize=7,
-            bbox=dict(boxstyle="round", facecolor="white", edgecolor=colours.get(kind, COLOURS[6]), linewidth=1.8),
-        )
-        places.append((i, depth))
-        if name == "conv_in" or name.startswith("down"):
-            skips.append((i, depth))
-        if name.startswith("up") and kind == "ResBlock":
-            (start, level), lift = skips.pop(), 0.28
-            xs, ys = (
-                [start, start, i, i],
-                [level, level + lift + 0.03 * len(skips), depth + lift + 0.03 * len(skips), depth],
-            )
-            axis.plot(xs, ys, "--", color="grey", linewidth=0.8, zorder=0)
-    axis.plot(*zip(*places, strict=True), color="black", linewidth=1, zorder=0)
-    axis.set(xlim=(-0.7, len(rows) - 0.3), ylim=(-len(sizes) + 0.5, 0.6))
-    axis.axis("off")
-    show(figure, description)
-
-
 def show_process(pictures, levels, names, description):
     """The forward process above and the reverse process below a row of pictures that runs from x_0 to x_T.
 

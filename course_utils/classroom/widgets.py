@@ -11,6 +11,7 @@ import html
 import io
 import math
 from functools import partial
+from itertools import pairwise
 
 import ipywidgets
 import matplotlib.image
@@ -243,12 +244,20 @@ def unet_explorer(unet, image, description):
     Args:
         unet: a UNet of the package, trained or not.
         image: (1, C, H, W) within -1 .. 1, with the C of the UNet, 1 or 3.
+<<<<<<< HEAD
         description: the static figure in words: the image once for each part, with what it sees tinted.
+=======
+        description: the static figure in words: the image with what a part sees tinted, for each part that does not see
+            the same as the one before it.
+>>>>>>> 2aab34ee97e54c09841a9ce14cf19f06bef83b4c
     """
     explored = explore(unet, image)
     display(unet_explorer_box(explored))
+    names = list(explored)
+    new = [name for before, name in pairwise(names) if not torch.equal(explored[before][0], explored[name][0])]
+    shown = names[:1] + new
     plotting.show_images(
-        torch.cat([picture for picture, _ in explored.values()]), description, titles=list(explored), columns=7
+        torch.cat([explored[name][0] for name in shown]), description, titles=shown, columns=4, size=1.3
     )
 
 

@@ -7,8 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
+<<<<<<< HEAD
 from course_utils.classroom import figures, plotting
 from course_utils.unet import UNet, shapes_through
+=======
+from course_utils.classroom import plotting
+from course_utils.classroom.figures import network
+from course_utils.unet import UNet
+>>>>>>> 2aab34ee97e54c09841a9ce14cf19f06bef83b4c
 
 
 @pytest.fixture
@@ -30,9 +36,10 @@ DRAW = {
     "paths": lambda: plotting.show_paths({"a": torch.zeros(4, 5, 2)}, "words"),
     "heatmap": lambda: plotting.show_heatmap(torch.eye(3), "words", "t", "entry"),
     "process": lambda: plotting.show_process(torch.zeros(3, 1, 4, 4), [0, 1, 5], ["x_0", "x_1", "x_T"], "words"),
-    "unet": lambda: plotting.show_unet(
-        shapes_through(UNet(base_channels=8), torch.zeros(1, 1, 8, 8), torch.tensor([1])), "words"
-    ),
+    "network": lambda: network.show_network(UNet(base_channels=8, multipliers=(1, 2, 3)), "words", side=16),
+    "block": lambda: network.show_block("words"),
+    "clocks": lambda: network.show_clocks([1, 2], torch.eye(4)[:2], "words"),
+    "attention": lambda: network.show_attention(torch.zeros(1, 4, 4), torch.rand(2, 4, 4), 0, 1, "words"),
 }
 
 

@@ -34,7 +34,8 @@ PIECES = {
     },
     "03_unet": {
         "course_utils.unet": {
-            *("timestep_embedding", "zeroed", "ResBlock", "SelfAttention", "Downsample", "Upsample"),
+            *("timestep_embedding", "zeroed", "ResBlock", "attention", "SelfAttention", "Downsample", "Upsample"),
+            *("space_to_depth", "SpaceToDepth"),
             *("down", "middle", "up", "LabelEmbedding", "UNet", "shapes_through"),
         }
     },

@@ -119,8 +119,8 @@ ANSWERS = {
     ],
     "unet.res_block": [block_in_place_on_a_copy, block_image_by_image, block_in_float64],
     "unet.attention": [
+        attention_by_einsum,  # the first one goes into notebook 03's network, which loops would slow down too much
         attention_by_loops,
-        attention_by_einsum,
         attention_in_float64,
         lambda query, key, value: F.scaled_dot_product_attention(query, key, value),
     ],
