@@ -244,12 +244,8 @@ def unet_explorer(unet, image, description):
     Args:
         unet: a UNet of the package, trained or not.
         image: (1, C, H, W) within -1 .. 1, with the C of the UNet, 1 or 3.
-<<<<<<< HEAD
-        description: the static figure in words: the image once for each part, with what it sees tinted.
-=======
         description: the static figure in words: the image with what a part sees tinted, for each part that does not see
             the same as the one before it.
->>>>>>> 2aab34ee97e54c09841a9ce14cf19f06bef83b4c
     """
     explored = explore(unet, image)
     display(unet_explorer_box(explored))

@@ -7,14 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-<<<<<<< HEAD
 from course_utils.classroom import figures, plotting
-from course_utils.unet import UNet, shapes_through
-=======
-from course_utils.classroom import plotting
 from course_utils.classroom.figures import network
 from course_utils.unet import UNet
->>>>>>> 2aab34ee97e54c09841a9ce14cf19f06bef83b4c
 
 
 @pytest.fixture
