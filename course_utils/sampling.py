@@ -118,7 +118,7 @@ def ddim_step(
     signal_s, noise_s = path.signal_rate[s].item(), path.noise_rate[s].item()
     added = noise_t**2 - (signal_t / signal_s * noise_s) ** 2
     sigma = eta * added**0.5 * noise_s / noise_t
-    noise_left = max(noise_s**2 - sigma**2, 0) ** 0.5  # rounding can leave slightly less than 0
+    noise_left = max(noise_s**2 - sigma**2, 0) ** 0.5  # rounding could leave slightly less than 0
     noise_hat = (x_t - signal_t * x_0_hat) / noise_t
     x_s = signal_s * x_0_hat + noise_left * noise_hat
     return x_s if eta == 0 else x_s + sigma * randn_like(x_t, generator)

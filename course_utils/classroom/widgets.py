@@ -87,7 +87,7 @@ def nine_levels(T):
 
 
 def parts(x_0, t, noise, schedule):
-    """The two parts whose sum is x_t, the picture's and the noise's; unlike add_noise it takes t = 0 too."""
+    """The two parts whose sum is x_t: the picture's and the noise's."""
     return at(schedule.signal_rate, t, x_0) * x_0, at(schedule.noise_rate, t, x_0) * noise
 
 

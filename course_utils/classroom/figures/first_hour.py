@@ -75,14 +75,14 @@ def chooser_box(first):
 
 
 def scrubber(states, description):
-    """A slider along one picture's way out of the noise, and a still of nine moments of it.
+    """A slider along one picture's way out of the noise, and a still of eight moments of it.
 
     Args:
         states: the pictures (1, C, H, W), the noise first.
         description: of the still.
     """
     last = len(states) - 1
-    step = ipywidgets.IntSlider(description="step", min=0, max=last, value=last // 2, **widgets.WIDE)
+    step = ipywidgets.IntSlider(description="step", min=0, max=last, value=0, **widgets.WIDE)
     display(widgets.live({"step": step}, partial(draw_state, states=states)))
     seen = torch.linspace(0, last, 8).round().int().tolist()
     titles = [f"step {i}" for i in seen]
