@@ -20,7 +20,7 @@ def bell(x, mean=0.0, variance=1.0):
     return np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
 
 
-def show_dissolving(pictures, ends, path, description, frames=41):
+def show_dissolving(pictures, ends, path, description, frames=29):
     """A film of pictures, (N, 1, h, w), a row each: noise rises in all columns, and each stops at its own level."""
     many = pictures.repeat_interleave(len(ends), dim=0)
     noise, shown = torch.randn(many.shape), []
