@@ -128,7 +128,7 @@ def draw_noised(t, image, noise, schedule):
     kept, added = schedule.signal_rate[t].item(), schedule.noise_rate[t].item()
     more = "more picture than noise" if kept > added else "more noise than picture"
     return png(enlarged(plotting.tile(torch.cat([of_picture, of_noise, of_picture + of_noise]), columns=3))), (
-        f"t = {t} of {schedule.T}. sqrt(alpha_bar) = {kept:.3g}, sqrt(1 - alpha_bar) = {added:.3g}: {more}. "
+        f"t = {t} of {schedule.T}. Signal rate {kept:.3g}, noise rate {added:.3g}: {more}. "
         "From left to right: the picture's part, the noise's part, and their sum, x_t."
     )
 

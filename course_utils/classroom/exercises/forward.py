@@ -181,7 +181,7 @@ ADD_NOISE = Exercise(
         ),
     ),
     hints=(
-        "It is equation (2), and it looks just like forward_step. Only the tables are others.",
+        "It is equation (2), and it looks just like forward_step. Only the tables differ.",
         "The picture's factor is `at(path.signal_rate, t, x_0)`. Which table has the factor of the noise?",
     ),
 )
