@@ -48,7 +48,7 @@ def fold_first_cell(app, doctree):
 
 
 def describe_figures(app, doctree):
-    """Give each figure of a notebook the alternative text that its output carries."""
+    """Give each figure of a notebook the alternative text that its output carries, and a film its width."""
     path = Path(app.env.doc2path(app.env.docname))
     if path.suffix != ".ipynb":
         return
@@ -57,10 +57,13 @@ def describe_figures(app, doctree):
     for output in outputs:
         if "image/png" in output.get("data", {}):
             picture = base64.b64decode("".join(output["data"]["image/png"]))
-            described[hashlib.sha256(picture).hexdigest()] = output["metadata"].get("image/png", {}).get("alt", "")
+            described[hashlib.sha256(picture).hexdigest()] = output["metadata"].get("image/png", {})
     for image in doctree.findall(nodes.image):
         if Path(image["uri"]).stem in described:
-            image["alt"] = described[Path(image["uri"]).stem]
+            said = described[Path(image["uri"]).stem]
+            image["alt"] = said.get("alt", "")
+            if "width" in said:
+                image["width"] = f"{said['width']}px"
 
 
 def mark_wide_pictures(app, doctree):

@@ -137,11 +137,14 @@ def code_to_html(source):
 
 
 def figures(cell):
-    """The figures of a cell, each as (base64 of a PNG, its description)."""
+    """The figures of a cell, each as (base64 of a PNG, its description, how wide it asks to be shown or None)."""
     pages = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
     described = [re.sub(r"<.*?>", "", page.split("</summary>")[1]) for page in pages if "figure in words" in page]
-    pictures = [output.data["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
-    return [(picture.replace("\n", ""), unescape(text)) for picture, text in zip(pictures, described, strict=True)]
+    drawn = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    return [
+        (output.data["image/png"].replace("\n", ""), unescape(text), output.metadata.get("image/png", {}).get("width"))
+        for output, text in zip(drawn, described, strict=True)
+    ]
 
 
 def printed(cell):
@@ -169,8 +172,10 @@ def shown(cell):
     )
 
 
-def figure_to_html(picture, words):
+def figure_to_html(picture, words, stated=None):
+    """A figure. A film says how wide it is shown, which is wider than it is stored."""
     width, height = size(picture)
+    width, height = (stated, height * stated / width) if stated else (width, height)
     image = f'<img src="data:image/png;base64,{picture}" alt="{escape(words)}">'
     return f'<figure style="aspect-ratio: {width} / {height}; max-width: {2.6 * width:.0f}px">{image}</figure>'
 
@@ -206,7 +211,7 @@ def beside(cells):
     drawn = [i for i, cell in enumerate(cells) if cell.cell_type == "code" and figures(cell)]
     if len(drawn) != 1 or len(cells) == 1 or 0 < drawn[0] < len(cells) - 1:
         return False
-    sizes = [size(picture) for picture, _ in figures(cells[drawn[0]])]
+    sizes = [size(picture) for picture, _, _ in figures(cells[drawn[0]])]
     return TALL * sum(height / width for width, height in sizes) > 1
 
 

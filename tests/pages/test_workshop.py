@@ -428,7 +428,7 @@ def figure(width, height, words="Twelve boots"):
 
 def test_a_figure_keeps_its_size_and_its_words():
     drawn = cell("code", "draw()", outputs=figure(300, 200, "Boots &amp; bags"))
-    [(picture, words)] = make_slides.figures(drawn)
+    [(picture, words, _)] = make_slides.figures(drawn)
     assert make_slides.size(picture) == (300, 200)
     assert words == "Boots & bags"
     assert 'alt="Boots &amp; bags"' in make_slides.shown(drawn)
