@@ -58,9 +58,15 @@ def box(page, colour):
     )
 
 
+# Between backticks; or a name with a _ in it, a call that starts with a dot, or something of torch's
+CODE = re.compile(
+    r"`([^`\n]+)`|((?:[\w.]*\w_\w[\w.]*|\.\w+|torch\.[\w.]*\w)\([^()\n]*\)|[\w.]*\w_\w*\w|torch\.[\w.]*\w)"
+)
+
+
 def paragraph(text):
-    """Words as HTML, with what stands between backticks set as code."""
-    coded = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(text.strip(), quote=False))
+    """Words as HTML, with code set as code."""
+    coded = CODE.sub(lambda found: f"<code>{found[1] or found[2]}</code>", escape(text.strip(), quote=False))
     return f'<div style="margin-top: 0.4em">{coded.replace(chr(10), "<br>")}</div>' if text.strip() else ""
 
 
@@ -100,11 +106,11 @@ def progress(notebooks):
     said = f"{done} of {len(exercises)} solved"
     share = f"width: {100 * done / len(exercises):.0f}%; height: 0.7em"
     bar = f'<div style="{share}; background: {COLOURS["right"]}; border-radius: 4px"></div>'
-    bar = f'<div style="background: #8083; border-radius: 4px; margin: 0.4em 0">{bar}</div>'
+    bar = f'<div style="background: #8883; border-radius: 4px; margin: 0.4em 0">{bar}</div>'
     return Card("\n".join([*lines, said]), box(f"<strong>{said}</strong>{bar}{''.join(rows)}", COLOURS["right"]))
 
 
 def square(solved):
-    colour = COLOURS["right"] if solved else "#8084"
+    colour = COLOURS["right"] if solved else "#8884"
     style = "display: inline-block; width: 0.8em; height: 0.8em; border-radius: 2px"
     return f'<span style="{style}; background: {colour}"></span>'

@@ -70,3 +70,18 @@ def test_check_shows_a_card(monkeypatch):
     assert right.startswith("forward.add_noise: right.")
     assert exercise.mistakes[0].message in wrong
     assert shown[1].page.count("<details") == len(exercise.hints)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Take the `root` of it.", ["root"]),
+        ("alpha_bar and 1 - alpha_bar are shares.", ["alpha_bar", "alpha_bar"]),
+        ("Torch has .log10().", [".log10()"]),
+        ("torch.cat(parts) joins, torch.stack doesn't.", ["torch.cat(parts)", "torch.stack"]),
+        ("Use schedule.alpha_bar[t]; the end.", ["schedule.alpha_bar"]),
+        ("Plain words, e.g. these.", []),
+    ],
+)
+def test_code_is_set_as_code(text, code):
+    assert re.findall(r"<code>(.*?)</code>", cards.paragraph(text)) == code
