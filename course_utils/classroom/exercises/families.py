@@ -18,19 +18,19 @@ ROOTS_OF_THE_REST = {"signal_rate": "noise_rate", "noise_rate": "signal_rate"}
 PASSED_ON = {"clamp", "detach", "flip", "round", "square", "abs", "softmax", "cumprod", "sigmoid", "transpose"}
 PASSED_ON |= {"reshape", "permute", "contiguous", "double", "to", "long", "int", "tolist", "item", "float"}
 OTHER_FUNCTIONS = {
-    "randn_like": ("rand_like", "The noise is uniform: `rand` draws between 0 and 1, and `randn` from N(0, 1)."),
-    "randn": ("rand", "The noise is uniform: `rand` draws between 0 and 1, and `randn` from N(0, 1)."),
-    "mse_loss": ("l1_loss", "These are absolute errors, where squared ones are asked for."),
-    "sin": ("cos", "A cosine stands where a sine belongs."),
-    "cos": ("sin", "A sine stands where a cosine belongs."),
-    "mean": ("sum", "This is a sum, where the mean is asked for."),
-    "min": ("max", "`max` stands where `min` belongs."),
-    "max": ("min", "`min` stands where `max` belongs."),
-    "exp": ("log", "A logarithm stands where `exp` belongs."),
-    "log10": ("log", "This is the natural logarithm, where the one to base 10 is asked for."),
-    "log10 to base 2": ("log2", "This is the logarithm to base 2, where the one to base 10 is asked for."),
-    "round": ("floor", "The numbers are cut off, where they should be rounded."),
-    "parameters": ("buffers", "Buffers stand where parameters belong."),
+    "randn_like": ("rand_like", "The noise is uniform, from `rand`. Use `randn`, which draws from N(0, 1)."),
+    "randn": ("rand", "The noise is uniform, from `rand`. Use `randn`, which draws from N(0, 1)."),
+    "mse_loss": ("l1_loss", "These are absolute errors. Square them instead."),
+    "sin": ("cos", "This should be a sine, not a cosine."),
+    "cos": ("sin", "This should be a cosine, not a sine."),
+    "mean": ("sum", "This is a sum. It should be the mean."),
+    "min": ("max", "Use `min` here, not `max`."),
+    "max": ("min", "Use `max` here, not `min`."),
+    "exp": ("log", "This is a logarithm. It should be `exp`."),
+    "log10": ("log", "This is the natural logarithm. Use the one to base 10."),
+    "log10 to base 2": ("log2", "This is the logarithm to base 2. Use the one to base 10."),
+    "round": ("floor", "The numbers are cut off. Round them instead."),
+    "parameters": ("buffers", "These are the buffers. They should be the parameters."),
 }
 OTHER_SIGNS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*"}
 SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
@@ -138,21 +138,21 @@ def changes_of(place, names):
 def of_statement(place, node):
     text = ast.unparse(node)
     if isinstance(node, ast.Expr):
-        yield 0, "pass", f"The line `{text}` is missing, or does nothing."
+        yield 0, "pass", f"The line `{text}` is missing, or has no effect."
     if isinstance(node, ast.AugAssign):
         yield 0, "pass", f"The line `{text}` is missing."
     if isinstance(node, ast.Return) and node.value is not None:
         value = ast.unparse(node.value)
-        yield 1, f"return ({value}).clamp(-1, 1)", "The result is clamped to -1 .. 1, where no clamp belongs."
+        yield 1, f"return ({value}).clamp(-1, 1)", "The result is clamped to -1 .. 1, but it should not be."
         yield 2, f"return -({value})", "Everything has the wrong sign."
-        yield 2, f"return ({value}).sqrt()", "A root is taken of the result, where none belongs."
-        yield 2, f"return ({value}) ** 2", "The result is squared, where no square belongs."
+        yield 2, f"return ({value}).sqrt()", "There is a square root around the result that should not be there."
+        yield 2, f"return ({value}) ** 2", "The result is squared, but it should not be."
         if isinstance(node.value, ast.Tuple):
             for part in node.value.elts:
                 yield (
                     1,
                     f"return {ast.unparse(part)}",
-                    f"Only `{ast.unparse(part)}` is returned: `{value}` is asked for.",
+                    f"Only `{ast.unparse(part)}` is returned. It should be `{value}`.",
                 )
     if isinstance(node, ast.If) and not node.orelse:
         yield 1, "pass", f"The case `{ast.unparse(node.test)}` is missing."
@@ -160,7 +160,7 @@ def of_statement(place, node):
         after = getattr(place.parent, place.field)[place.index + 1 :]
         if isinstance(node, ast.Expr) and after and isinstance(after[0], ast.Expr):
             follows = ast.unparse(after[0])
-            yield 1, f"if True:\n    {follows}\n    {text}", f"`{text}` comes too late: it belongs before `{follows}`."
+            yield 1, f"if True:\n    {follows}\n    {text}", f"`{text}` should come before `{follows}`, not after it."
 
 
 def of_call(node, text, names):
@@ -172,13 +172,13 @@ def of_call(node, text, names):
         yield (
             0,
             f"(1 - {other}.sqrt())",
-            f"`1 - {other}.sqrt()` stands where `{text}` belongs: first 1 minus, then the root.",
+            f"`1 - {other}.sqrt()` should be `{text}`: subtract from 1 first, then take the root.",
         )
     if function == "sqrt":
         inner = plain[0] if plain else owner
         yield 0, inner, f"A square root is missing: it should be `{text}`."
     if function in PASSED_ON and owner not in ("", "torch", "F"):
-        yield 1, owner, f"`.{function}(...)` is missing behind `{owner}`."
+        yield 1, owner, f"`.{function}(...)` is missing after `{owner}`."
     if function in ("max", "min", "clamp") and len(plain) == 2:
         yield 0, plain[0], f"The limit in `{text}` is missing."
     for called, (other, message) in OTHER_FUNCTIONS.items():
@@ -188,15 +188,19 @@ def of_call(node, text, names):
         yield (
             0,
             f"at({plain[0]}.sqrt(), {plain[1]}, {plain[2]})",
-            f"`{plain[0]}` gets a root that does not belong there.",
+            f"There is a square root around `{plain[0]}` that should not be there.",
         )
-        yield 0, f"at({plain[0]} ** 2, {plain[1]}, {plain[2]})", f"`{plain[0]}` is squared, or a root of it is missing."
+        yield (
+            0,
+            f"at({plain[0]} ** 2, {plain[1]}, {plain[2]})",
+            f"`{plain[0]}` is squared, or its square root is missing.",
+        )
     for i, j in itertools.combinations(range(len(plain)), 2):
         swapped = [*plain]
         swapped[i], swapped[j] = plain[j], plain[i]
         options = [ast.unparse(keyword) for keyword in node.keywords]
         new = f"{ast.unparse(node.func)}({', '.join(swapped + options)})"
-        yield 2, new, f"`{plain[i]}` and `{plain[j]}` are exchanged in `{text}`."
+        yield 2, new, f"`{plain[i]}` and `{plain[j]}` are swapped in `{text}`."
     for i, keyword in enumerate(node.keywords):
         others = [ast.unparse(other) for j, other in enumerate(node.keywords) if j != i]
         new = f"{ast.unparse(node.func)}({', '.join(plain + others)})"
@@ -213,7 +217,7 @@ def of_sum_or_product(node, text, names):
     if type(node.op) not in SIGNS:
         return
     other = OTHER_SIGNS[type(node.op)]
-    words = "plus and minus are mixed up" if other in "+-" else "multiplied and divided are mixed up"
+    words = "plus and minus are mixed up" if other in "+-" else "multiplication and division are mixed up"
     yield 1, f"({left}) {other} ({right})", f"In `{text}`, {words}."
     if isinstance(node.op, ast.Mult):
         yield 0, right, f"The factor `{left}` is missing."
@@ -221,14 +225,14 @@ def of_sum_or_product(node, text, names):
         yield 2, f"({text}) * ({left})", f"The factor `{left}` is there twice."
         yield 2, f"({text}) * ({right})", f"The factor `{right}` is there twice."
     if isinstance(node.op, ast.Div):
-        yield 1, f"({left}) // ({right})", f"`{text}` is divided in whole numbers: `/` keeps the fraction."
-        yield 0, left, f"It is not divided by `{right}`."
+        yield 1, f"({left}) // ({right})", f"The fraction in `{text}` is lost: divide with `/`, not `//`."
+        yield 0, left, f"The division by `{right}` is missing."
         yield 1, f"({right}) / ({left})", f"`{text}` is upside down."
-        yield 2, f"({left}) / ({right}) ** 2", f"It is divided by `{right}` twice, or by its square."
-        yield 2, f"({left}) / ({right}) ** 0.5", f"It is divided by the root of `{right}`, where no root belongs."
+        yield 2, f"({left}) / ({right}) ** 2", f"You divide by `{right}` twice, or by its square."
+        yield 2, f"({left}) / ({right}) ** 0.5", f"You divide by the square root of `{right}`, not by `{right}` itself."
     if isinstance(node.op, (ast.Add, ast.Sub)):
-        yield 0, left, f"The part `{SIGNS[type(node.op)]} {right}` is missing."
-        yield 1, right, f"The part `{left}` is missing."
+        yield 0, left, f"The term `{SIGNS[type(node.op)]} {right}` is missing."
+        yield 1, right, f"The term `{left}` is missing."
     if isinstance(node.op, ast.Sub):
         yield 1, f"({right}) - ({left})", f"`{text}` is the wrong way round."
     if isinstance(node.op, (ast.Mult, ast.Div)):
@@ -251,32 +255,32 @@ def of_attribute(node, text, names):
     if node.attr in TABLES:
         for other in sorted(TABLES - {node.attr}):
             new = f"{ast.unparse(node.value)}.{other}"
-            yield 0, new, f"`{new}` stands where `{text}` belongs."
-        yield 1, f"{text}.sqrt()", f"A root is taken of `{text}`, where none belongs."
-        yield 1, f"{text} ** 2", f"`{text}` is squared, or a root of it is missing."
+            yield 0, new, f"`{new}` is used instead of `{text}`."
+        yield 1, f"{text}.sqrt()", f"There is a square root around `{text}` that should not be there."
+        yield 1, f"{text} ** 2", f"`{text}` is squared, or its square root is missing."
     if node.attr in ROOTS_OF_THE_REST:
         other = f"{ast.unparse(node.value)}.{ROOTS_OF_THE_REST[node.attr]}"
-        yield 0, f"(1 - {other})", f"`1 - {other}` stands where `{text}` belongs: it is the *squares* that sum to 1."
+        yield 0, f"(1 - {other})", f"`1 - {other}` is used instead of `{text}`: it is the *squares* that sum to 1."
     if node.attr == "T":
-        yield 0, f"({text} - 1)", f"`{text} - 1` stands where `{text}` belongs."
-        yield 0, f"({text} + 1)", f"`{text} + 1` stands where `{text}` belongs."
-        yield 1, "1000", f"The number 1000 is written in: ask `{text}`, since not every path has 1000 levels."
+        yield 0, f"({text} - 1)", f"`{text} - 1` is used instead of `{text}`."
+        yield 0, f"({text} + 1)", f"`{text} + 1` is used instead of `{text}`."
+        yield 1, "1000", f"The number 1000 is hard-coded: use `{text}`, since not every path has 1000 levels."
 
 
 def of_name(node, text, names):
     if text not in names:
         return
     if text in ("t", "s"):
-        yield 0, f"({text} - 1)", f"A level is one too low: `{text} - 1` stands where `{text}` belongs."
-        yield 0, f"({text} + 1)", f"A level is one too high: `{text} + 1` stands where `{text}` belongs."
+        yield 0, f"({text} - 1)", f"The level is one too low: `{text} - 1` is used instead of `{text}`."
+        yield 0, f"({text} + 1)", f"The level is one too high: `{text} + 1` is used instead of `{text}`."
     if text.startswith("x_") or text in ("noise_hat", "scores"):
-        yield 1, f"{text}.clamp(-1, 1)", f"`{text}` is clamped to -1 .. 1, where no clamp belongs."
+        yield 1, f"{text}.clamp(-1, 1)", f"`{text}` is clamped to -1 .. 1, but it should not be."
     if text == "noise":
-        yield 0, "torch.randn_like(noise)", "It draws noise of its own, where the argument `noise` belongs."
-        yield 1, "(-noise)", "The noise is subtracted, where it should be added."
+        yield 0, "torch.randn_like(noise)", "The function draws noise of its own. Use the argument `noise`."
+        yield 1, "(-noise)", "The noise is subtracted instead of added."
     for other in names:
         if other != text:
-            yield 1, other, f"`{other}` stands where `{text}` belongs."
+            yield 1, other, f"`{other}` is used instead of `{text}`."
 
 
 def of_constant(node, text, names):
@@ -284,7 +288,7 @@ def of_constant(node, text, names):
         return
     for other in dict.fromkeys(numbers_like(node.value)):
         shown = int(other) if isinstance(node.value, int) and other == int(other) else other
-        yield 2, f"({shown})", f"The number {shown} stands where {text} belongs."
+        yield 2, f"({shown})", f"The number {shown} should be {text}."
 
 
 def numbers_like(value):
@@ -309,7 +313,7 @@ def of_list(node, text, names):
 def of_comparison(node, text, names):
     left, right = ast.unparse(node.left), ast.unparse(node.comparators[0])
     for sign in ("<", "<=", ">", ">=", "==", "!="):
-        yield 2, f"{left} {sign} {right}", f"`{left} {sign} {right}` stands where `{text}` belongs."
+        yield 2, f"{left} {sign} {right}", f"`{left} {sign} {right}` should be `{text}`."
 
 
 def of_choice(node, text, names):

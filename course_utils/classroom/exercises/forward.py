@@ -57,40 +57,40 @@ FORWARD_STEP = Exercise(
     mistakes=(
         Mistake(
             no_roots,
-            "Both square roots are missing. Multiplying by b multiplies the variance by b squared, so to add noise of "
-            "variance beta you multiply it by sqrt(beta), and the picture by sqrt(1 - beta).",
+            "Both square roots are missing. Multiplying by b multiplies the variance by b squared. So to add noise of "
+            "variance beta, multiply it by `sqrt(beta)`, and multiply the picture by `sqrt(1 - beta)`.",
         ),
         Mistake(
             root_of_noise_only,
-            "The picture is multiplied by alpha = 1 - beta, without its square root. Then its variance shrinks by "
-            "alpha squared, more than the noise makes up for, and a variance of 1 does not stay 1.",
+            "The picture is multiplied by `alpha = 1 - beta`, without the square root. Its variance then shrinks by "
+            "alpha squared, more than the noise makes up for, so a variance of 1 does not stay 1.",
         ),
         Mistake(
             no_shrinking,
-            "The picture is not shrunk before the noise is added, so the variance grows with every step: this is the "
-            "first try of the notebook, which ended at 11 after a thousand steps.",
+            "The picture is not shrunk before the noise is added, so the variance grows with every step. This was the "
+            "notebook's first try, which ended at 11 after a thousand steps.",
         ),
         Mistake(
             step_the_wrong_way_round,
-            "The two factors are swapped: sqrt(beta), the small one, belongs to the noise, and sqrt(alpha) to the "
+            "The two factors are swapped: `sqrt(beta)`, the small one, belongs to the noise, and `sqrt(alpha)` to the "
             "picture.",
         ),
         Mistake(
             step_a_level_early,
-            "The coefficients are those of level t - 1. Our tables start with an entry for the clean picture, so the "
-            "dose of step t stands at index t itself.",
+            "These are the coefficients of level `t - 1`. Our tables start with an entry for the clean picture, so "
+            "the dose of step t is at index t itself.",
         ),
         Mistake(
             add_noise,
-            "This jumps from a clean picture, with the rates of all the steps so far. One step, from t - 1 to t, uses "
-            "alpha and beta of that step alone.",
+            "This jumps from the clean picture, using the rates of all the steps so far. A single step, from `t - 1` "
+            "to t, uses the alpha and beta of that step alone.",
         ),
     ),
     hints=(
-        "It is equation (1): a number times x_prev plus a number times noise. Which tables of the schedule hold the "
-        "squares of the two numbers?",
-        "`at(schedule.alpha.sqrt(), t, x_prev)` is the first factor, shaped for the batch. The second is made in the "
-        "same way from schedule.beta.",
+        "It is equation (1): a number times `x_prev` plus a number times noise. Which tables of the schedule hold the "
+        "squares of those two numbers?",
+        "`at(schedule.alpha.sqrt(), t, x_prev)` is the first factor, shaped for the batch. Make the second in the "
+        "same way from `schedule.beta`.",
     ),
 )
 
@@ -137,51 +137,52 @@ ADD_NOISE = Exercise(
     mistakes=(
         Mistake(
             jump_with_factors(lambda a, b: (a**2, b**2)),
-            "Both square roots are missing. alpha_bar and 1 - alpha_bar are shares of the variance. The factors are "
-            "their square roots, the tables signal_rate and noise_rate.",
+            "Both square roots are missing. `alpha_bar` and `1 - alpha_bar` are shares of the variance. The factors "
+            "are their square roots, which the tables `signal_rate` and `noise_rate` hold.",
         ),
         Mistake(
             jump_with_factors(lambda a, b: (a**0.5, b**0.5)),
-            "There is one root too many. signal_rate is sqrt(alpha_bar) and noise_rate is sqrt(1 - alpha_bar), so use "
-            "the two as they are.",
+            "There is one square root too many. `signal_rate` is `sqrt(alpha_bar)` and `noise_rate` is "
+            "`sqrt(1 - alpha_bar)` already, so use them as they are.",
         ),
         Mistake(
             forward_step,
-            "This takes one single step, with alpha and beta. The jump from the clean picture needs the tables that "
-            "sum up all the steps to t, signal_rate and noise_rate.",
+            "This takes a single step, with alpha and beta. The jump from the clean picture needs the tables that sum "
+            "up all the steps to t: `signal_rate` and `noise_rate`.",
         ),
         Mistake(
             jump_with_factors(lambda a, b: (b, a)),
-            "The two factors are swapped: at t = 1 this gives nearly pure noise. signal_rate belongs to the picture, "
-            "noise_rate to the noise.",
+            "The two factors are swapped: at `t = 1` this gives nearly pure noise. `signal_rate` belongs to the "
+            "picture, `noise_rate` to the noise.",
         ),
         Mistake(
             jump_with_factors(lambda a, b: (a, 1 - a)),
-            "The noise is multiplied by 1 - sqrt(alpha_bar), where sqrt(1 - alpha_bar) belongs: first the difference, "
-            "then the root. The two are far apart for small t. The table noise_rate has the right one.",
+            "The noise is multiplied by `1 - sqrt(alpha_bar)` instead of `sqrt(1 - alpha_bar)`. Take the difference "
+            "first, then the root: for small t the two are far apart. The table `noise_rate` has the right one.",
         ),
         Mistake(
             jump_a_level_early,
-            "The coefficients are those of level t - 1. The tables have an entry 0 for the clean picture, so level t "
-            "stands at index t: subtract nothing.",
+            "These are the coefficients of level `t - 1`. The tables have an entry 0 for the clean picture, so level "
+            "t is at index t: there is nothing to subtract.",
         ),
         Mistake(
             first_t_for_all,
-            "The whole batch gets the level of its first image. Every image has its own t, which is what `at` looks up "
-            "and shapes.",
+            "The whole batch gets the level of its first image. Every image has its own level in `t`; `at` looks each "
+            "one up and shapes the result.",
         ),
         Mistake(
             noise_of_its_own,
-            "The function draws noise of its own, and leaves the argument `noise` unused. Training has to know which "
-            "noise went in, because that is what the network is asked for.",
+            "The function draws noise of its own and never uses the argument `noise`. Training has to know which "
+            "noise went in, because that is what the network has to predict.",
         ),
         Mistake(
             noise_of_the_first_image,
-            "All images of the batch get the noise of the first one. Each has its own, so no indexing is needed.",
+            "All the images in the batch get the noise of the first one. Each has its own noise, so there is nothing "
+            "to index.",
         ),
     ),
     hints=(
-        "It is equation (2), and it looks just like forward_step. Only the tables differ.",
+        "It is equation (2), and it looks just like `forward_step`. Only the tables differ.",
         "The picture's factor is `at(path.signal_rate, t, x_0)`. Which table has the factor of the noise?",
     ),
 )
@@ -228,33 +229,33 @@ JUMP = Exercise(
     mistakes=(
         Mistake(
             jump_with(lambda a_s, a_t, alpha: a_t),
-            "This treats x_s as if it were the clean picture. It has come s steps already, so only the steps from "
-            "s + 1 to t are still to be taken: the share that they keep is alpha_bar[t] / alpha_bar[s].",
+            "This treats `x_s` as if it were the clean picture. It has already come s steps, so only the steps from "
+            "`s + 1` to t are still to be taken. The share they keep is `alpha_bar[t] / alpha_bar[s]`.",
         ),
         Mistake(
             jump_with(lambda a_s, a_t, alpha: a_t / a_s, lambda kept, a_s, a_t: a_s - a_t),
-            "The variance of the fresh noise is not the difference of the two alpha_bars: the noise that was there "
-            "already shrinks on the way, too. What is added makes the two shares sum to 1, so it is 1 - kept.",
+            "The variance of the fresh noise is not the difference of the two values of `alpha_bar`: the noise that "
+            "was already there shrinks on the way, too. The two shares have to sum to 1, so it is `1 - kept`.",
         ),
         Mistake(
             jump_with(lambda a_s, a_t, alpha: alpha),
-            "This takes the single step to t, with alpha[t]. It should take all the steps from s + 1 to t.",
+            "This takes a single step, with `alpha[t]`. It should take all the steps from `s + 1` to t.",
         ),
         Mistake(
             jump_with(lambda a_s, a_t, alpha: a_s / a_t),
-            "The ratio is upside down: alpha_bar[s] / alpha_bar[t] is above 1, and a share can't be. (That is where "
-            "the NaN comes from: the root of a negative variance.)",
+            "The ratio is upside down: `alpha_bar[s] / alpha_bar[t]` is above 1, and a share can't be. (That is where "
+            "the NaN comes from: the square root of a negative variance.)",
         ),
         Mistake(
             jump_no_roots,
-            "The square roots are missing: kept and 1 - kept are shares of the variance, and the factors are their "
-            "square roots.",
+            "The square roots are missing: `kept` and `1 - kept` are shares of the variance, and the factors are "
+            "their square roots.",
         ),
     ),
     hints=(
-        "alpha_bar[t] is the product of all alphas up to t, alpha_bar[s] of those up to s. Which product belongs to "
-        "the steps in between, and how do you get it from the two?",
-        "With kept = alpha_bar[t] / alpha_bar[s] it is equation (2) again, with kept in place of alpha_bar.",
+        "`alpha_bar[t]` is the product of all the alphas up to t, and `alpha_bar[s]` is that of those up to s. Which "
+        "product belongs to the steps in between, and how do you get it from these two?",
+        "With `kept = alpha_bar[t] / alpha_bar[s]` it is equation (2) again, with `kept` in place of `alpha_bar`.",
     ),
 )
 
@@ -340,31 +341,31 @@ POSTERIOR = Exercise(
     mistakes=(
         Mistake(
             posterior_with(x_0_share=lambda at: at.signal_t * at.added / at.noise_t**2),
-            "The share of x_0 has signal_t, where signal_s belongs: the first fact is about x_s, which holds the "
-            "picture with the signal rate of s. Samples hardly show it, which is why it is so common.",
+            "The share of `x_0` uses `signal_t` instead of `signal_s`. The first fact is about `x_s`, which holds the "
+            "picture with the signal rate of s. Samples hardly show this mistake, which is why it is so common.",
         ),
         Mistake(
             posterior_with(s_of=lambda t, s: t - 1),
-            "The argument s is ignored: this is always the step to t - 1. Where levels are skipped, take the rates at "
-            "s in place of those at t - 1.",
+            "The argument `s` is ignored: this is always the step to `t - 1`. When levels are skipped, use the rates "
+            "at s instead of those at `t - 1`.",
         ),
         Mistake(
             posterior_with(variance=lambda at: at.added),
-            "The variance is what the forward process adds between s and t. The posterior's is smaller, by the factor "
-            "noise_s^2 / noise_t^2, because the picture is known as well; at s = 0 it must be 0.",
+            "The variance here is what the forward process adds between s and t. The posterior's is smaller, by the "
+            "factor `noise_s**2 / noise_t**2`, because the picture is known as well. At `s = 0` it must be 0.",
         ),
         Mistake(
             posterior_with(variance=lambda at: at.variance().sqrt()),
-            "This returns the standard deviation. The variance is asked for, without the square root.",
+            "This returns the standard deviation. Return the variance, without the square root.",
         ),
         Mistake(
             posterior_with(x_0_share=Levels.x_t_share, x_t_share=Levels.x_0_share),
-            "The shares of x_0 and x_t are swapped. Try s = 0: there the mean must be x_0 itself.",
+            "The shares of `x_0` and `x_t` are swapped. Try `s = 0`: there the mean must be `x_0` itself.",
         ),
         Mistake(
             posterior_with(x_t_share=lambda at: at.r**2 * at.noise_s**2 / at.noise_t**2),
-            "The share of x_t has r squared, where r itself belongs. (The precision r^2 / added times x_t / r leaves "
-            "one r.)",
+            "The share of `x_t` has r squared instead of r. (The precision `r**2 / added` times `x_t / r` leaves one "
+            "r.)",
         ),
         Mistake(
             posterior_with(
@@ -372,14 +373,14 @@ POSTERIOR = Exercise(
                 x_t_share=lambda at: at.r * at.noise_s / at.noise_t,
                 variance=lambda at: (at.noise_t - at.r * at.noise_s) * at.noise_s / at.noise_t,
             ),
-            "The squares are missing. noise_t and noise_s are standard deviations, but it is variances that add up: "
-            "every noise rate in these formulas is squared, and so is r where it stands in `added`.",
+            "The squares are missing. `noise_t` and `noise_s` are standard deviations, but it is variances that add "
+            "up. Every noise rate in these formulas is squared, and so is r in `added`.",
         ),
     ),
     hints=(
-        "signal_t, noise_t = rates(path, t, x_t) gives the two rates at t, in float64, and the same call those at s. "
-        "Work out r and `added` from these four. Everything else is made of them.",
-        "The mean is x_0_share.to(x_0) * x_0 + x_t_share.to(x_t) * x_t, with the two fractions of the formula for the "
-        "mean. The variance is added * noise_s**2 / noise_t**2, with .to(x_t) last, too.",
+        "`signal_t, noise_t = rates(path, t, x_t)` gives the two rates at t, in float64; the same call at s gives the "
+        "other two. Work out r and `added` from these four. Everything else is made from them.",
+        "The mean is `x_0_share.to(x_0) * x_0 + x_t_share.to(x_t) * x_t`, with the two fractions from the formula for "
+        "the mean. The variance is `added * noise_s**2 / noise_t**2`, again with `.to(x_t)` last.",
     ),
 )

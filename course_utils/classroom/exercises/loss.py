@@ -84,8 +84,8 @@ def loss_with_noise_of_its_own(model, x_0, t, noise, path):
 
 
 NUMBER_ONLY = (
-    "No gradient comes with the loss: it is a bare number, so `backward` would fail, or teach the network nothing. "
-    "Return the tensor, without .item(), .detach() or torch.no_grad(). The training step detaches it later."
+    "The loss comes without a gradient: it is a bare number, so `backward` would fail, or teach the network nothing. "
+    "Return the tensor, without `.item()`, `.detach()` or `torch.no_grad()`. The training step detaches it later."
 )
 DIFFUSION_LOSS = Exercise(
     name="training.diffusion_loss",
@@ -97,71 +97,71 @@ DIFFUSION_LOSS = Exercise(
     mistakes=(
         Mistake(
             loss_with(target=lambda noise, x_0: x_0),
-            "The network's answer is compared with x_0, the clean picture. It was asked for the *noise* (notebook 03), "
-            "and the sampler will take its answer for noise: compare it with `noise`.",
+            "The network's answer is compared with `x_0`, the clean picture. But the network's task is the *noise* "
+            "(notebook 03), and the sampler will treat its answer as noise. Compare it with `noise`.",
         ),
         Mistake(
             loss_of_the_picture,
-            "This is the squared error of the predicted *picture*. It is (1 - alpha_bar) / alpha_bar times that of the "
-            "noise, so nearly everything depends on the largest t. Compare the noise itself.",
+            "This is the squared error of the predicted *picture*. It is `(1 - alpha_bar) / alpha_bar` times that of "
+            "the noise, so nearly everything depends on the largest t. Compare the noise itself.",
         ),
         Mistake(
             loss_with(noising=lambda x_0, t, noise, path: x_0),
-            "The network gets the clean picture, in which there is no noise to be seen; it could only learn to guess. "
-            "Make x_t with add_noise first.",
+            "The network gets the clean picture, in which there is no noise to see, so it could only learn to guess. "
+            "Make `x_t` with `add_noise` first.",
         ),
         Mistake(
             loss_with(noising=lambda x_0, t, noise, path: add_noise(x_0, t, torch.randn_like(x_0), path)),
-            "x_t is made with fresh noise, but the answer is compared with the argument `noise`, which the network has "
-            "never seen. The two must be the same noise.",
+            "`x_t` is made with fresh noise, but the answer is compared with the argument `noise`, which the network "
+            "has never seen. Use the same noise for both.",
         ),
         Mistake(
             loss_with_noise_of_its_own,
-            "The function draws noise of its own, and leaves the argument `noise` unused. Drawing it is the training "
-            "step's task; a loss that is given everything can be tried out and compared.",
+            "The function draws noise of its own and never uses the argument `noise`. Drawing it is the training "
+            "step's job. A loss that is given everything can be tried out and compared.",
         ),
         Mistake(
             loss_with(noising=forward_step),
-            "x_t is made with forward_step, a single noising step. From the clean picture to level t it is one jump: "
-            "add_noise.",
+            "`x_t` is made with `forward_step`, a single noising step. From the clean picture to level t is one jump: "
+            "`add_noise`.",
         ),
         Mistake(
             loss_with(cost=lambda error: error.square().sum()),
-            "The squared errors are added up, where their *mean* is asked for. The sum grows with the batch and with "
-            "the size of the pictures, and the step that follows grows with it.",
+            "The squared errors are added up, but we want their *mean*. The sum grows with the batch and with the "
+            "size of the pictures, and so does the size of the optimizer's step.",
         ),
         Mistake(
             loss_with(cost=lambda error: error.square().flatten(1).sum(dim=1).mean()),
-            "The errors are added up within each picture, and only the batch is averaged. Then the loss grows with the "
-            "number of pixels; the mean runs over everything, so that a guess of no noise costs 1.",
+            "The errors are added up within each picture, and only the batch is averaged, so the loss grows with the "
+            "number of pixels. Take the mean over everything: then a guess of no noise at all costs 1.",
         ),
         Mistake(
             loss_with(cost=lambda error: error.abs().mean()),
-            "This is the mean *absolute* error. The bound led to the squared one. (The two aim at different things: "
-            "squares at the mean of what is possible, absolute values at the median.)",
+            "This is the mean *absolute* error. The bound led to the squared one. (The two have different aims: "
+            "squares aim at the mean of what is possible, absolute values at the median.)",
         ),
         Mistake(
             loss_with(cost=lambda error: error.square().mean().sqrt()),
-            "A square root is taken of the mean squared error. Its gradient is divided by the loss, so every batch "
-            "gets a different weight, and the best answer is no longer the mean.",
+            "There is a square root around the mean squared error. Its gradient is divided by the loss, so every "
+            "batch gets a different weight, and the best answer is no longer the mean.",
         ),
         Mistake(
             loss_with(told=lambda t, T: t / T),
-            "The network is told t / T. It expects t itself, 1 .. T: its embedding can hardly tell numbers between 0 "
-            "and 1 apart, and the sampler will tell it t.",
+            "The network is given `t / T`. It expects t itself, from 1 to T. Its embedding can hardly tell numbers "
+            "between 0 and 1 apart, and the sampler will give it t.",
         ),
         Mistake(
             loss_with(told=lambda t, T: t - 1),
-            "The network is told t - 1. Programs that count from 0 do that; our levels are 1 .. T everywhere, in the "
-            "sampler too, so here it would learn every level under a wrong name.",
+            "The network is given `t - 1`. Programs that count from 0 do that, but our levels run from 1 to T "
+            "everywhere, in the sampler too. Here it would learn every level under the wrong name.",
         ),
         Mistake(loss_with(cost=lambda error: error.square().mean().item()), NUMBER_ONLY),
     ),
     hints=(
-        "Three things happen: the picture is noised, the network is asked, and its answer is compared. For the first "
-        "there is a function already.",
-        "x_t = add_noise(x_0, t, noise, path). The network is asked by model(x_t, t). What was its task?",
-        "F.mse_loss(model(x_t, t), noise) is the mean squared error over all values, with its gradient.",
+        "Three things happen: you noise the picture, ask the network, and compare its answer. For the first there is "
+        "a function already.",
+        "`x_t = add_noise(x_0, t, noise, path)`. To ask the network, call `model(x_t, t)`. What was its task?",
+        "`F.mse_loss(model(x_t, t), noise)` is the mean squared error over all values, with its gradient.",
     ),
 )
 
@@ -210,55 +210,56 @@ WEIGHTED_LOSS = Exercise(
     mistakes=(
         Mistake(
             diffusion_loss,
-            "All levels have the weight 1: this is the simple loss. Multiply the squared errors of each image by the "
-            "weight of its level before the mean is taken.",
+            "All levels have weight 1: this is the simple loss. Multiply each image's squared errors by the weight of "
+            "its level before taking the mean.",
         ),
         Mistake(
             weighted_with(lambda snr, t: snr[t].clamp(max=5)),
-            "The weights are min(SNR, 5), without the division by SNR. They belong to a network that predicts x_0; "
-            "ours predicts the noise, whose error is SNR times as large, so divide by SNR.",
+            "The weights are `min(SNR, 5)`, but the division by SNR is missing. They belong to a network that "
+            "predicts `x_0`. Ours predicts the noise, whose error is SNR times as large, so divide by SNR.",
         ),
         Mistake(
             weighted_with(lambda snr, t: snr[t].clamp(min=5) / snr[t]),
-            "This takes the larger of SNR and 5 (clamp(min=5) does). Then the weights are above 1 where there is much "
-            "noise, and explode near T. The smaller one is asked for: clamp(max=5).",
+            "This takes the larger of SNR and 5, which is what `clamp(min=5)` does. Then the weights are above 1 "
+            "where there is a lot of noise, and explode near T. Take the smaller one: `clamp(max=5)`.",
         ),
         Mistake(
             weighted_with(min_snr, lambda weight, error: (weight.flatten() * error.square()).mean()),
-            "The weights lie along the last axis of the picture. A tensor of shape (B,) is lined up with the width, "
-            "which fits in silence where the width is B, as here. `at` shapes them (B, 1, ...), one for each image.",
+            "The weights lie along the last axis of the picture. A tensor of shape `(B,)` is lined up with the width, "
+            "and that fits without a word when the width is B, as here. `at` shapes them `(B, 1, ...)`, one for each "
+            "image.",
         ),
         Mistake(
             weighted_with(min_snr, lambda weight, error: weight.mean() * error.square().mean()),
-            "Errors and weights are averaged separately, and then multiplied. So every image counts the same, and only "
-            "the size of the loss changes. Each image's errors have to meet their own weight before the mean.",
+            "Errors and weights are averaged separately and then multiplied. So every image counts the same, and only "
+            "the size of the loss changes. Multiply each image's errors by its own weight before the mean.",
         ),
         Mistake(
             weighted_with(min_snr, lambda weight, error: (weight * error).square().mean()),
-            "The weight is squared together with the error. It is a factor of the *squared* error: square first.",
+            "The weight is squared together with the error. It is a factor of the *squared* error, so square first.",
         ),
         Mistake(
             weighted_with(min_snr, lambda weight, error: (weight * error.square()).mean() / weight.mean()),
-            "The loss is divided by the mean of the weights. Then a level counts more in a batch with easy levels than "
-            "in another, and the average over batches is no longer what was wanted. Take the plain mean.",
+            "The loss is divided by the mean of the weights. Then a level counts more in a batch of easy levels than "
+            "in another, and the average over batches is no longer what we wanted. Take the plain mean.",
         ),
         Mistake(
             weighted_with(lambda snr, t: min_snr(snr, t - 1)),
-            "The weights are those of level t - 1. The tables have an entry 0 for the clean picture, so the SNR of "
-            "level t stands at index t.",
+            "These are the weights of level `t - 1`. The tables have an entry 0 for the clean picture, so the SNR of "
+            "level t is at index t.",
         ),
         Mistake(
             weighted_with(min_snr, lambda weight, error: (weight * error.square()).sum()),
-            "The weighted errors are added up, where their mean is asked for. The sum grows with the batch and with "
-            "the size of the pictures.",
+            "The weighted errors are added up, but we want their mean. The sum grows with the batch and with the size "
+            "of the pictures.",
         ),
         Mistake(weighted_with(min_snr, lambda weight, error: (weight * error.square()).mean().item()), NUMBER_ONLY),
     ),
     hints=(
-        "It is diffusion_loss with one factor more, inside the mean. Make a table of the factors of all levels first; "
-        "schedule.snr has T + 1 entries.",
-        "The table is schedule.snr.clamp(max=5) / schedule.snr. `at(table, t, x_0)` picks each image's factor and "
-        "shapes it. F.mse_loss takes the mean at once, so square the difference yourself.",
-        "What is returned is (weight * (model(x_t, t) - noise).square()).mean(), with the weight inside the mean.",
+        "It is `diffusion_loss` with one more factor, inside the mean. Make a table of the factors of all levels "
+        "first; `schedule.snr` has `T + 1` entries.",
+        "The table is `schedule.snr.clamp(max=5) / schedule.snr`. `at(table, t, x_0)` picks each image's factor and "
+        "shapes it. `F.mse_loss` takes the mean straight away, so square the difference yourself.",
+        "Return `(weight * (model(x_t, t) - noise).square()).mean()`, with the weight inside the mean.",
     ),
 )

@@ -92,42 +92,42 @@ LINEAR = Exercise(
     mistakes=(
         Mistake(
             bare_betas,
-            "The doses are right, but they come as a bare tensor. Put them into a schedule: NoiseSchedule(beta).",
+            "The doses are right, but you return a bare tensor. Wrap it in a schedule: `NoiseSchedule(beta)`.",
         ),
         Mistake(
             nothing_in_front,
-            "The 0 in front is missing: the table needs T + 1 entries, beta[0] = 0 for the clean picture and then "
-            "beta_1 .. beta_T. F.pad(beta, (1, 0)) puts it there.",
+            "The 0 in front is missing. The table needs `T + 1` entries: `beta[0] = 0` for the clean picture, then "
+            "`beta_1` to `beta_T`. `F.pad(beta, (1, 0))` adds it.",
         ),
         Mistake(
             from_zero,
-            "The doses grow from 0, so that beta_1 is ignored. Make T doses from beta_1 to beta_T first, and put the 0 "
-            "in front of them.",
+            "The doses grow from 0, so `beta_1` is ignored. Make T doses from `beta_1` to `beta_T` first, then put "
+            "the 0 in front of them.",
         ),
         Mistake(
             first_dose_at_0,
-            "There are T + 1 entries, but entry 0 holds beta_1, and so every dose stands one place too early. Entry 0 "
-            "is the clean picture's, and must be 0.",
+            "There are `T + 1` entries, but entry 0 holds `beta_1`, so every dose is one place too early. Entry 0 "
+            "belongs to the clean picture and must be 0.",
         ),
         Mistake(
             never_arrives,
-            "The last dose does not reach beta_T: T doses have T - 1 gaps between them, so the step is "
-            "(beta_T - beta_1) / (T - 1). torch.linspace does this.",
+            "The last dose does not reach `beta_T`. T doses have `T - 1` gaps between them, so the step is "
+            "`(beta_T - beta_1) / (T - 1)`. `torch.linspace` does this for you.",
         ),
         Mistake(
             end_points_fixed,
-            "The end points are written into the function, and its arguments beta_1 and beta_T are ignored.",
+            "The end points are hard-coded, and the arguments `beta_1` and `beta_T` are ignored.",
         ),
         Mistake(
             roots_grow_evenly,
-            "Here the square roots of the doses grow evenly. That is a schedule, too (Stable Diffusion has it), but "
+            "Here the square roots of the doses grow evenly. That is a schedule, too (Stable Diffusion uses it), but "
             "not the linear one.",
         ),
     ),
     hints=(
-        "torch.linspace makes evenly spaced numbers, both ends included. Ask for dtype=torch.float64.",
-        "beta = torch.linspace(beta_1, beta_T, T, dtype=torch.float64), then a 0 in front with F.pad(beta, (1, 0)), "
-        "then NoiseSchedule.",
+        "`torch.linspace` makes evenly spaced numbers, with both ends included. Ask for `dtype=torch.float64`.",
+        "`beta = torch.linspace(beta_1, beta_T, T, dtype=torch.float64)`, then a 0 in front with "
+        "`F.pad(beta, (1, 0))`, then `NoiseSchedule`.",
     ),
 )
 
@@ -184,42 +184,42 @@ COSINE = Exercise(
     mistakes=(
         Mistake(
             no_limit,
-            "The limit of 0.999 is missing, so the last dose is 1: it wipes out the picture, and later we would divide "
-            "by what is left of it. .clamp(max=0.999) sets the limit.",
+            "The limit of 0.999 is missing, so the last dose is 1. It wipes out the picture, and later we would "
+            "divide by what is left of it. `.clamp(max=0.999)` sets the limit.",
         ),
         Mistake(
             no_square,
-            "The cosine is not squared. alpha_bar is a share of the variance; its root, the factor of the picture, is "
-            "what follows the cosine itself.",
+            "The cosine is not squared. `alpha_bar` is a share of the variance. It is its square root, the picture's "
+            "factor, that follows the cosine itself.",
         ),
         Mistake(
             no_shift,
-            "The shift s is ignored. It stands in two places: (t / T + s) / (1 + s).",
+            "The shift `s` is ignored. It appears in two places: `(t / T + s) / (1 + s)`.",
         ),
         Mistake(
             shift_not_divided,
-            "The shift is added but not divided out, so that the angle goes beyond a quarter turn at T. It is "
-            "(t / T + s) / (1 + s), which is 1 at T.",
+            "The shift is added but not divided out, so the angle goes beyond a quarter turn at T. It should be "
+            "`(t / T + s) / (1 + s)`, which is 1 at T.",
         ),
         Mistake(
             left_for_dose,
-            "These are 1 - alpha_bar_t, all the noise up to t. The dose of step t compares two neighbours: "
-            "beta_t = 1 - f(t) / f(t - 1).",
+            "These are `1 - alpha_bar_t`, all the noise up to t. The dose of step t compares two neighbouring levels: "
+            "`beta_t = 1 - f(t) / f(t - 1)`.",
         ),
         Mistake(
             alpha_for_beta,
-            "These are the alphas, f(t) / f(t - 1), the shares that are kept. The doses are 1 minus them.",
+            "These are the alphas, `f(t) / f(t - 1)`: the shares that are kept. Each dose is 1 minus its alpha.",
         ),
         Mistake(
             bare_cosine,
-            "The doses are right, but they come as a bare tensor. Put them into a schedule: NoiseSchedule(beta).",
+            "These are the right doses, but a schedule should come back, not a tensor: return `NoiseSchedule(beta)`.",
         ),
     ),
     hints=(
-        "Work out f for all t = 0 .. T at once: t = torch.arange(T + 1, dtype=torch.float64). Neighbours are then "
-        "f[1:] and f[:-1].",
-        "beta = (1 - f[1:] / f[:-1]).clamp(max=0.999), with f = torch.cos((t / T + s) / (1 + s) * math.pi / 2) ** 2. "
-        "Then the 0 in front, and NoiseSchedule.",
+        "Work out f at every level from 0 to T at once: `t = torch.arange(T + 1, dtype=torch.float64)`. Neighbours "
+        "are then `f[1:]` and `f[:-1]`.",
+        "`beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)`, with "
+        "`f = torch.cos((t / T + s) / (1 + s) * math.pi / 2) ** 2`. Then the 0 in front, and `NoiseSchedule`.",
     ),
 )
 
@@ -244,34 +244,35 @@ SNR_DB = Exercise(
     mistakes=(
         Mistake(
             lambda alpha_bar: 10 * (alpha_bar / (1 - alpha_bar)).log(),
-            "This is the natural logarithm. Decibels use the logarithm to base 10: .log10().",
+            "This is the natural logarithm. Decibels use the logarithm to base 10: `.log10()`.",
         ),
         Mistake(
             lambda alpha_bar: 20 * (alpha_bar / (1 - alpha_bar)).log10(),
-            "The factor 20 is for ratios of amplitudes. alpha_bar and 1 - alpha_bar are variances, and their factor is "
-            "10.",
+            "The factor 20 is for ratios of amplitudes. `alpha_bar` and `1 - alpha_bar` are variances, and for those "
+            "the factor is 10.",
         ),
         Mistake(
             lambda alpha_bar: 10 * ((1 - alpha_bar) / alpha_bar).log10(),
-            "The ratio is upside down: signal over noise is alpha_bar / (1 - alpha_bar). With little noise you should "
-            "get a large positive number.",
+            "The ratio is upside down: signal over noise is `alpha_bar / (1 - alpha_bar)`. When there is little "
+            "noise, you should get a large positive number.",
         ),
         Mistake(
             lambda alpha_bar: alpha_bar / (1 - alpha_bar),
-            "This is the ratio itself. In decibels it is 10 times its logarithm to base 10.",
+            "This is the ratio itself. In decibels, it is 10 times the logarithm to base 10.",
         ),
         Mistake(
             lambda alpha_bar: 10 * (alpha_bar / (1 - alpha_bar)).sqrt().log10(),
-            "This takes the ratio of the amplitudes, the square roots. The signal-to-noise ratio compares variances.",
+            "This uses the ratio of the amplitudes, the square roots. The signal-to-noise ratio compares variances.",
         ),
         Mistake(
             lambda alpha_bar: 10 * alpha_bar.log10(),
-            "This is the picture's share alone, as if the noise always had variance 1. Its variance is 1 - alpha_bar.",
+            "This is the picture's share alone, as if the noise always had variance 1. The noise's variance is "
+            "`1 - alpha_bar`.",
         ),
     ),
     hints=(
         "Start with the ratio of the two variances, as in the formula for SNR(t).",
-        "Then take 10 times its logarithm to base 10. Torch has .log10().",
+        "Then take 10 times its logarithm to base 10. PyTorch has `.log10()`.",
     ),
 )
 
@@ -309,29 +310,30 @@ BETAS_FOR = Exercise(
     mistakes=(
         Mistake(
             lambda T: (1e-4, 0.02),
-            "These are the doses of 1000 steps, whatever T is. With fewer steps they leave most of the picture: fewer "
-            "steps need larger doses.",
+            "These are the doses for 1000 steps, whatever T is. With fewer steps they leave most of the picture "
+            "behind: fewer steps need larger doses.",
         ),
         Mistake(
             lambda T: (1e-4 * T / 1000, 0.02 * T / 1000),
-            "The doses shrink with T. Fewer steps have to do the same work, so each has to do more: divide by T.",
+            "The doses shrink with T. Fewer steps have to do the same work, so each has to do more. Divide by T "
+            "instead.",
         ),
         Mistake(
             lambda T: (1e-4 * 1000 / T, 0.02),
-            "Only the first dose is scaled. The last ones do most of the work: scale beta_T as well.",
+            "Only the first dose is scaled. The last ones do most of the work, so scale `beta_T` as well.",
         ),
         Mistake(
             lambda T: (0.02 * 1000 / T, 1e-4 * 1000 / T),
-            "The two are the wrong way round: first beta_1, the small one, then beta_T.",
+            "The two are the wrong way round: `beta_1`, the small one, comes first, then `beta_T`.",
         ),
         Mistake(
             lambda T: (0.9, 0.9),
-            "This ends in noise, but at once: the first step already destroys most of the picture, and no network can "
-            "undo such a step in one go. Start gently.",
+            "This does end in noise, but at once: the first step already destroys most of the picture, and no network "
+            "can undo such a step in one go. Start gently.",
         ),
     ),
     hints=(
-        "With 1000 steps, 0.0001 and 0.02 do it. With T steps, each dose has to do the work of 1000 / T.",
-        "Multiply both doses by 1000 / T. Between T = 25 and T = 1000 both stay below 1.",
+        "With 1000 steps, 0.0001 and 0.02 do the job. With T steps, each dose has to do the work of `1000 / T` doses.",
+        "Multiply both doses by `1000 / T`. Between `T = 25` and `T = 1000` both stay below 1.",
     ),
 )

@@ -99,55 +99,56 @@ ONE_PAGE_SCHEDULER = Exercise(
     mistakes=(
         Mistake(
             scheduler_with(x_0_share=x_0_share_as_given, variance=beta_as_variance),
-            "The variance has been changed, and the bug is not there. For N(0, 1) the final variance is 0.991 again, "
-            "but by accident: one error makes up for another. And now the last step adds noise. Look at the mean.",
+            "You changed the variance, but the bug is somewhere else. For N(0, 1) the final variance is 0.991 again, "
+            "but only by accident: one error makes up for the other. And now the last step adds noise. Look at the "
+            "mean.",
         ),
         Mistake(
             scheduler_with(x_0_share=x_0_share_as_given, variance=beta_but_not_at_the_end),
-            "The variance has been changed, and the bug is not there. For N(0, 1) the final variance is 0.991 again, "
-            "but by accident: more noise makes up for a picture that is too faint. Look at the mean.",
+            "You changed the variance, but that is not where the bug is. For N(0, 1) the final variance is 0.991 "
+            "again, but only by accident: more noise makes up for a picture that is too faint. Look at the mean.",
         ),
         Mistake(
             scheduler_with(variance=beta_as_variance),
-            "The mean is mended. But the variance has been changed as well, to that of the forward step, and now the "
-            "last step adds noise. The posterior's variance, as it was, is right.",
+            "You fixed the mean. But you also changed the variance to that of the forward step, and now the last step "
+            "adds noise. The posterior's variance, as it was, is right.",
         ),
         Mistake(
             scheduler_with(
                 x_0_share=x_0_share_as_given,
                 x_t_share=lambda self, t: self.alpha[t].sqrt(),
             ),
-            "The share of x_t has been changed to use the level t throughout, and it was right before: at t = 0 it has "
-            "to be 0. The bug is in the other share.",
+            "You changed the share of `x_t` to use level t throughout, but it was right before: at `t = 0` it has to "
+            "be 0. The bug is in the other share.",
         ),
         Mistake(
             scheduler_with(
                 x_0_share=lambda self, t: self.alpha_bar[t + 1].sqrt() * self.beta[t] / (1 - self.alpha_bar[t])
             ),
-            "You have found the place, but the index goes the wrong way: t + 1 is the noisier neighbour (and T - 1 has "
-            "none). The step goes to the level before t.",
+            "You have found the place, but the index goes the wrong way: `t + 1` is the noisier neighbour (and "
+            "`T - 1` has none). The step goes to the level before t.",
         ),
         Mistake(
             scheduler_with(
                 x_0_share=lambda self, t: self.alpha_bar[t - 1].sqrt() * self.beta[t] / (1 - self.alpha_bar[t])
             ),
-            "Right for every t but 0: there t - 1 is -1, and Python takes the *last* entry of the table, which is "
-            "almost 0. The last step would wipe the picture out. What is alpha_bar before the first noise?",
+            "This is right for every t but 0. There `t - 1` is -1, and Python takes the *last* entry of the table, "
+            "which is almost 0. The last step would wipe out the picture. What is `alpha_bar` before the first noise?",
         ),
         Mistake(
             scheduler_with(alpha_bar_before=never_below_0),
-            "Now alpha_bar_before(0) is alpha_bar[0], as if level 0 came before level 0. Then the last step leaves "
-            "some x_t in the picture, and adds noise. What comes before the first noise is clean: alpha_bar = 1.",
+            "Now `alpha_bar_before(0)` is `alpha_bar[0]`, as if level 0 came before level 0. So the last step leaves "
+            "some `x_t` in the picture and adds noise. What comes before the first noise is clean: `alpha_bar = 1`.",
         ),
         Mistake(
             scheduler_with(x_0_share=lambda self, t: self.alpha_bar_before(t) * self.beta[t] / (1 - self.alpha_bar[t])),
-            "You have found the place and the level, but lost the root: x_s holds sqrt(alpha_bar_s) of the picture. "
-            "alpha_bar itself is a share of the variance.",
+            "You have found the place and the level, but lost the square root: `x_s` holds `sqrt(alpha_bar_s)` of the "
+            "picture. `alpha_bar` itself is a share of the variance.",
         ),
         Mistake(
             scheduler_with(level_of_x_0_hat=lambda self, t: self.alpha_bar_before(t)),
-            "The share of x_0_hat is mended, but x_0_hat itself is now worked out with the level before t. It is x_t "
-            "that is taken apart there, and x_t is at level t.",
+            "You fixed the share of `x_0_hat`, but `x_0_hat` itself is now worked out with the level before t. That "
+            "line takes `x_t` apart, and `x_t` is at level t.",
         ),
         Mistake(
             scheduler_with(
@@ -155,20 +156,20 @@ ONE_PAGE_SCHEDULER = Exercise(
                     self.alpha_bar_before(t).sqrt() * self.beta[t] / (1 - self.alpha_bar_before(t))
                 )
             ),
-            "The root is mended, but the denominator has been changed with it. 1 - alpha_bar_t below the line was "
-            "right: at t = 0 this divides by 0.",
+            "You fixed the root, but changed the denominator with it. `1 - alpha_bar_t` below the line was right: at "
+            "`t = 0` this divides by 0.",
         ),
     ),
     hints=(
-        "The eye won't find it, so find data for which you know what has to come out. For data from N(0, 1) the "
-        "perfect prediction of the noise is noise_hat = sqrt(1 - alpha_bar_t) * x_t. Follow the variance from 1 down "
-        "through all T steps, as final_variance does: multiply it by the square of what `mean` makes of x_t = 1, and "
-        "add `variance`. A right scheduler ends at 0.991. This one does not.",
-        "Which method is it? Try the last step alone: at t = 0 there is no noise left to keep, so `mean` must return "
-        "the predicted picture exactly. Build OnePageScheduler(10, 0.1, 0.5), where errors are large, make x_t with "
-        "add_noise, from a picture and noise that you choose, and hand `mean` that very noise: does the picture come "
-        "back?",
-        "It comes back too faint, by sqrt(alpha_0). So the share of x_0_hat is too small. Compare it with the mean "
-        "that the notebook derived: x_s holds the picture with a factor that belongs to level s, the one before t.",
+        "You can't find this one by eye, so find data for which you know what has to come out. For data from N(0, 1) "
+        "the perfect prediction of the noise is `noise_hat = sqrt(1 - alpha_bar_t) * x_t`. Follow the variance from 1 "
+        "down through all T steps, as `final_variance` does: multiply it by the square of what `mean` makes of "
+        "`x_t = 1`, and add `variance`. A correct scheduler ends at 0.991. This one does not.",
+        "Which method is it? Try the last step alone: at `t = 0` there is no noise left to keep, so `mean` must "
+        "return the predicted picture exactly. Build `OnePageScheduler(10, 0.1, 0.5)`, where errors are large. Make "
+        "`x_t` with `add_noise`, from a picture and noise that you choose, and give `mean` that same noise. Does the "
+        "picture come back?",
+        "It comes back too faint, by `sqrt(alpha_0)`. So the share of `x_0_hat` is too small. Compare it with the "
+        "mean from the notebook: `x_s` holds the picture with a factor that belongs to level s, the one before t.",
     ),
 )

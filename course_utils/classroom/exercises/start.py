@@ -23,43 +23,45 @@ BLEND = Exercise(
     mistakes=(
         Mistake(
             lambda picture, noise, share: share * picture + (1 - share) * noise,
-            "The two shares are swapped. `share` is the noise's: with share = 0 the picture should come back "
-            "untouched, and with share = 1 only the noise.",
+            "The two shares are swapped. `share` is the noise's share: with `share = 0` the picture should come back "
+            "untouched, and with `share = 1` you should get only the noise.",
         ),
         Mistake(
             lambda picture, noise, share: picture + share * noise,
-            "The noise comes in, but the picture never fades: at share = 1 it is still there in full. Multiply the "
-            "picture by what is left for it, 1 - share.",
+            "The noise comes in, but the picture never fades: at `share = 1` it is still there in full. Multiply the "
+            "picture by what is left for it, `1 - share`.",
         ),
         Mistake(
             lambda picture, noise, share: (1 - share) * picture + noise,
-            "The picture fades, but the noise always comes in full strength, even at share = 0. Multiply it by share.",
+            "The picture fades, but the noise always comes in at full strength, even at `share = 0`. Multiply it by "
+            "`share`.",
         ),
         Mistake(
             lambda picture, noise, share: picture + noise,
-            "This adds the two and never looks at share. Multiply the noise by share, and the picture by 1 - share.",
+            "This adds the two and never looks at `share`. Multiply the noise by `share`, and the picture by "
+            "`1 - share`.",
         ),
         Mistake(
             lambda picture, noise, share: (1 - share) * picture - share * noise,
-            "There is a minus in front of the noise. Blending adds the two parts.",
+            "There is a minus sign in front of the noise. Blending adds the two parts.",
         ),
         Mistake(
             lambda picture, noise, share: 1 - share * picture + share * noise,
-            "Some brackets are missing: Python multiplies before it subtracts, so 1 - share * picture is not what you "
-            "mean. Write (1 - share) * picture.",
+            "Some brackets are missing. Python multiplies before it subtracts, so `1 - share * picture` is not what "
+            "you mean. Write `(1 - share) * picture`.",
         ),
         Mistake(
             lambda picture, noise, share: (picture + noise) / 2,
-            "This is always half and half. The argument share says how much of the blend is noise, so it has to "
+            "This is always half and half. The argument `share` says how much of the blend is noise, so it has to "
             "appear in your line.",
         ),
         Mistake(
             lambda picture, noise, share: (1 - share) * picture + share * torch.ones_like(noise),
-            "Here the picture is blended with plain white, and the argument noise is never used.",
+            "Here the picture is blended with plain white, and the argument `noise` is never used.",
         ),
     ),
     hints=(
         "Think of mixing paint: if three tenths of the blend are noise, seven tenths are picture.",
-        "Multiply the picture by 1 - share, the noise by share, and add the two.",
+        "Multiply the picture by `1 - share`, the noise by `share`, and add the two.",
     ),
 )

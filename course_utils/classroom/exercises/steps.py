@@ -67,67 +67,67 @@ DDPM_STEP = Exercise(
     mistakes=(
         Mistake(
             ddpm_with(scale=lambda variance: variance),
-            "The noise is multiplied by the variance. Multiplying by b makes the variance b squared, so the factor is "
-            "the root of the posterior's variance.",
+            "The noise is multiplied by the variance. Multiplying by b makes the variance b squared, so multiply by "
+            "the square root of the posterior's variance.",
         ),
         Mistake(
             ddpm_with(scale=torch.zeros_like),
-            "No noise is added: this returns the posterior's mean. On its own it holds less noise than level s should, "
-            "step after step, until the samples are smooth averages. Draw from the posterior.",
+            "No noise is added: this returns the posterior's mean. On its own, step after step, it holds less noise "
+            "than level s should, until the samples are smooth averages. Draw from the posterior.",
         ),
         Mistake(
             ddpm_with(noise=lambda x, generator: randn_like(x[:1], generator)),
-            "All images of the batch get the same noise, so they are not drawn independently. Draw as many values as "
-            "x_t has: torch.randn(x_t.shape, ...).",
+            "All the images in the batch get the same noise, so they are not drawn independently. Draw as many values "
+            "as `x_t` has: `torch.randn(x_t.shape, ...)`.",
         ),
         Mistake(
             ddpm_with(noise=lambda x, generator: torch.rand(x.shape, generator=generator, dtype=x.dtype)),
-            "This is `rand`, evenly spread between 0 and 1: its average of 0.5 brightens the picture at every step. "
-            "The posterior is a Gaussian, which is `randn`.",
+            "This is `rand`, evenly spread between 0 and 1. Its average of 0.5 brightens the picture at every step. "
+            "The posterior is a Gaussian, so use `randn`.",
         ),
         Mistake(
             ddpm_with(noise=lambda x, generator: torch.randn(x.shape, dtype=x.dtype)),
-            "The step is right, but `generator` is ignored, so nobody can draw the same picture twice. Pass it on: "
-            "torch.randn(..., generator=generator); None is fine there.",
+            "The step is right, but it ignores `generator`, so the same seed will not give the same picture twice. "
+            "Pass it on: `torch.randn(..., generator=generator)`. `None` is fine there.",
         ),
         Mistake(
             ddpm_with(posterior=lambda x_0, x_t, t, path, s: posterior(x_0, x_t, t, path)),
-            "The step always goes to t - 1, because `posterior` was not told s. With all the levels nothing is wrong; "
-            "as soon as some are skipped, hardly any noise is removed.",
+            "The step always goes to `t - 1`, because `posterior` was not given `s`. With all the levels, nothing "
+            "goes wrong. As soon as some are skipped, hardly any noise is removed.",
         ),
         Mistake(
             ddpm_with(posterior=lambda x_0, x_t, t, path, s: posterior(x_t, x_0, t, path, s)),
-            "x_t and x_0_hat are swapped in the call of `posterior`, which takes the clean picture first. At s = 0 the "
-            "result must be x_0_hat itself.",
+            "`x_t` and `x_0_hat` are swapped in the call of `posterior`, which takes the clean picture first. At "
+            "`s = 0` the result must be `x_0_hat` itself.",
         ),
         Mistake(
             ddpm_with(posterior=forward_steps_variance),
             "The variance is what the forward process adds between s and t, so the last step adds noise to a finished "
-            "picture. The posterior's variance is smaller, and 0 at s = 0.",
+            "picture. The posterior's variance is smaller, and it is 0 at `s = 0`.",
         ),
         Mistake(
             ddpm_with(posterior=signal_rate_of_t),
-            "The mean has the signal rate of t before x_0_hat, where that of s belongs, so each step leaves the "
-            "picture a little too faint. `posterior` has the right one: use its mean.",
+            "In the mean, `x_0_hat` has the signal rate of t instead of s, so each step leaves the picture a little "
+            "too faint. `posterior` has the right one: use its mean.",
         ),
         Mistake(
             noised_again,
-            "This forgets x_t, and noises the prediction afresh for level s. Each step then throws away what the steps "
-            "before it have settled. The posterior's mean also keeps a share of x_t.",
+            "This forgets `x_t` and noises the prediction afresh for level s. Each step then throws away what the "
+            "steps before it have settled. The posterior's mean also keeps a share of `x_t`.",
         ),
         Mistake(
             quiet_at_level_1,
-            "No noise is added in the step to level 1. Only the step to level 0 adds none (which needs no `if`: the "
-            "variance is 0 there). `t > 1` counts from 1, and our s is one lower.",
+            "No noise is added in the step to level 1. Only the step to level 0 adds none, and that needs no `if`: "
+            "the variance is 0 there. `t > 1` counts from 1, and our s is one lower.",
         ),
     ),
     hints=(
-        "`posterior` gives you mean and variance of x_s, with x_0_hat in the place of x_0. All that is left is to draw "
-        "from a Gaussian with this mean and this variance.",
-        "A draw is mean + sqrt(variance) * noise, the noise from N(0, 1), with x_t's shape and dtype. Don't forget to "
-        "pass s and generator on.",
-        "mean, variance = posterior(x_0_hat, x_t, t, path, s), and then "
-        "torch.randn(x_t.shape, generator=generator, dtype=x_t.dtype) for the noise.",
+        "`posterior` gives you the mean and variance of `x_s`, with `x_0_hat` in place of `x_0`. All that is left is "
+        "to draw from a Gaussian with this mean and this variance.",
+        "A draw is `mean + sqrt(variance) * noise`, with the noise from N(0, 1), in `x_t`'s shape and dtype. Don't "
+        "forget to pass on `s` and `generator`.",
+        "`mean, variance = posterior(x_0_hat, x_t, t, path, s)`, and then `torch.randn(x_t.shape, "
+        "generator=generator, dtype=x_t.dtype)` for the noise.",
     ),
 )
 
@@ -211,44 +211,44 @@ DDIM_STEP = Exercise(
     mistakes=(
         Mistake(
             ddim_with(noise_left_of=lambda noise_s, sigma: sigma),
-            "sigma stands before the predicted noise, too. It belongs to the fresh noise alone; of the predicted noise "
-            "the share sqrt(noise_s^2 - sigma^2) stays. As it is, nearly all noise is lost, and samples collapse to "
-            "averages.",
+            "The predicted noise is multiplied by sigma, too. sigma belongs to the fresh noise alone; the predicted "
+            "noise keeps the share `sqrt(noise_s**2 - sigma**2)`. As it is, nearly all the noise is lost, and samples "
+            "collapse to averages.",
         ),
         Mistake(
             ddim_with(s_of=lambda t, s: t - 1),
-            "The coefficients are those of level t - 1, but the step goes to s. With all the levels the two are the "
-            "same; where levels are skipped, hardly any noise is removed.",
+            "These are the coefficients of level `t - 1`, but the step goes to s. With all the levels the two are the "
+            "same. Where levels are skipped, hardly any noise is removed.",
         ),
         Mistake(
             ddim_with(noise_left_of=lambda noise_s, sigma: root(max(noise_s**2 - sigma, 0))),
-            "Under the root stands sigma, where sigma squared belongs. Variances add up, standard deviations don't: "
-            "c^2 + sigma^2 = noise_s^2.",
+            "There is sigma under the root instead of sigma squared. Variances add up, standard deviations don't: "
+            "`c**2 + sigma**2 = noise_s**2`.",
         ),
         Mistake(
             ddim_with(noise_left_of=lambda noise_s, sigma: noise_s - sigma),
-            "The share of the predicted noise is noise_s - sigma. But it is the variances that add up, not the "
-            "standard deviations: take the difference of the squares, and then the root.",
+            "The share of the predicted noise is `noise_s - sigma`. But it is the variances that add up, not the "
+            "standard deviations. Take the difference of the squares, and then the root.",
         ),
         Mistake(
             ddim_with(noise_left_of=lambda noise_s, sigma: noise_s),
-            "All of the predicted noise is kept, and fresh noise comes on top: level s then holds too much. What sigma "
+            "All the predicted noise is kept, and fresh noise comes on top, so level s holds too much. Whatever sigma "
             "adds has to be taken away from the old noise, inside the root.",
         ),
         Mistake(
             ddim_with(sigma_of=lambda *both, eta: 0.0),
-            "eta is ignored: this is always the step without fresh noise. sigma is eta times the posterior's standard "
+            "`eta` is ignored, so fresh noise is never added. sigma should be eta times the posterior's standard "
             "deviation.",
         ),
         Mistake(
             ddim_with(sigma_of=lambda *both, eta: deviation(*both, 1.0)),
-            "eta is ignored: fresh noise is added although eta = 0, so this is always DDPM. Multiply the standard "
-            "deviation by eta.",
+            "`eta` is ignored: fresh noise is added even when `eta = 0`, so this is always DDPM. Multiply the "
+            "standard deviation by eta.",
         ),
         Mistake(
             ddim_with(sigma_of=lambda *both, eta: deviation(*both, eta**0.5)),
-            "eta stands under the root. sigma is eta times the posterior's standard deviation, so that the *variance* "
-            "grows with eta squared. (0 and 1 are the same either way; 0.5 is not.)",
+            "`eta` is under the root. sigma is eta times the posterior's standard deviation, so the *variance* grows "
+            "with eta squared. (0 and 1 are the same either way; 0.5 is not.)",
         ),
         Mistake(
             ddim_with(sigma_of=lambda *both, eta: eta * deviation(*both, 1.0) ** 2),
@@ -257,18 +257,19 @@ DDIM_STEP = Exercise(
         ),
         Mistake(
             ddim_with(sigma_without_ratio, lambda noise_s, sigma: root(noise_s**2 - sigma**2)),
-            "sigma lacks the ratio noise_s / noise_t, so it is not 0 at s = 0, and the root of a negative number "
-            "follows: NaN, or a complex number. With the ratio the last step adds no noise by itself.",
+            "sigma lacks the ratio `noise_s / noise_t`, so it is not 0 at `s = 0`. You then take the root of a "
+            "negative number, which gives NaN or a complex number. With the ratio, the last step adds no noise, all "
+            "by itself.",
         ),
         Mistake(
             ddim_with(sigma_without_ratio),
-            "sigma lacks the ratio noise_s / noise_t: it is what the forward process adds between s and t. So the last "
-            "step, to s = 0, adds noise to a finished picture.",
+            "sigma lacks the ratio `noise_s / noise_t`: this is what the forward process adds between s and t. So the "
+            "last step, to `s = 0`, adds noise to a finished picture.",
         ),
         Mistake(
             ddim_with(picture_of=lambda signal_t, signal_s: signal_t),
-            "The picture has the signal rate of level t. x_s is at level s, and holds the picture with the signal rate "
-            "of s: at s = 0 all of it.",
+            "The picture has the signal rate of level t. `x_s` is at level s and holds the picture with the signal "
+            "rate of s; at `s = 0`, that is all of it.",
         ),
         Mistake(
             ddpm_less_noise,
@@ -277,20 +278,21 @@ DDIM_STEP = Exercise(
         ),
         Mistake(
             swapped_in_predict_noise,
-            "x_t and x_0_hat are swapped in the call of predict_noise, which takes x_t, t and then the prediction.",
+            "`x_t` and `x_0_hat` are swapped in the call of `predict_noise`, which takes `x_t` and t first, and then "
+            "the prediction.",
         ),
         Mistake(
             ddim_with(noise=lambda x, generator: torch.randn_like(x)),
-            "The step is right, but the fresh noise does not come from `generator`, so nobody can draw the same "
-            "picture twice. Pass it on: torch.randn(..., generator=generator); None is fine there.",
+            "The step is right, but the fresh noise does not come from `generator`, so a picture can't be drawn again "
+            "from its seed. Pass it on: `torch.randn(..., generator=generator)`. `None` is fine there.",
         ),
     ),
     hints=(
-        "There are three parts: a share of x_0_hat, a share of the predicted noise, and sigma times fresh noise. Work "
-        "out sigma first, from the rates at t and at s, and then the noise with `predict_noise`.",
-        "signal_t, noise_t = rates(path, t, x_t), and signal_s, noise_s in the same way. The squares of the two "
-        "noises' shares add up to noise_s**2. `.to(x_t)` makes a coefficient fit the picture, and comes last.",
-        "signal_s.to(x_t) * x_0_hat, plus (noise_s**2 - sigma**2).clamp(min=0).sqrt().to(x_t) * noise_hat, plus "
-        "sigma.to(x_t) * torch.randn(x_t.shape, generator=generator, dtype=x_t.dtype).",
+        "There are three parts: a share of `x_0_hat`, a share of the predicted noise, and sigma times fresh noise. "
+        "Work out sigma first, from the rates at t and at s, and then the noise with `predict_noise`.",
+        "`signal_t, noise_t = rates(path, t, x_t)`, and `signal_s` and `noise_s` in the same way. The squares of the "
+        "two shares of noise add up to `noise_s**2`. `.to(x_t)` makes a coefficient fit the picture, and comes last.",
+        "`signal_s.to(x_t) * x_0_hat`, plus `(noise_s**2 - sigma**2).clamp(min=0).sqrt().to(x_t) * noise_hat`, plus "
+        "`sigma.to(x_t) * torch.randn(x_t.shape, generator=generator, dtype=x_t.dtype)`.",
     ),
 )

@@ -23,7 +23,7 @@ def chance(found, exercise, again):
     [case, *_] = exercise.cases()
     if exercise.by_chance or difference(again(case, 1), found[0], exercise.tolerance) is None:
         return None
-    return "It comes out different every time: it draws random numbers of its own. Use what it is given."
+    return "The result differs from call to call: the function draws random numbers of its own. Use what it is given."
 
 
 def unused(exercise, again):
@@ -39,7 +39,7 @@ def unused(exercise, again):
         if isinstance(one, Raised) or difference(one, other, exercise.tolerance) is not None:
             continue
         name = list(named(exercise.finished, cases[0]))[place]
-        return f"It makes no use of its argument `{name}`: whatever that holds, the result is the same."
+        return f"The argument `{name}` is never used: whatever it holds, the result is the same."
     return None
 
 
@@ -52,10 +52,10 @@ def same_relation(pairs):
         if all(fits(one, other) for one, other in pairs):
             return text
     if all(torch.allclose(one, other, rtol=1e-3, atol=1e-4) for one, other in pairs):
-        return "It is nearly right, but digits are lost: work the coefficients out in float64, and cast them last."
+        return "It is nearly right, but digits are lost. Work out the coefficients in float64, and cast them last."
     ratio = factor(*max(pairs, key=lambda pair: pair[1].abs().sum()))
     if ratio is not None and all(near(one, ratio * other) for one, other in pairs):
-        return f"Every value is {ratio:.4g} times what it should be: a factor is missing, or one too many."
+        return f"Every value is {ratio:.4g} times what it should be: a factor is missing, or there is one too many."
     offset = (pairs[0][0] - pairs[0][1]).mean()
     if all(near(one, other + offset) for one, other in pairs):
         return f"Every value is off by the same {offset:.4g}."
@@ -86,21 +86,21 @@ def shifted_back(other, by):
 
 RELATIONS = {
     "Every value has the wrong sign.": lambda one, other: near(one, -other),
-    "The values are those of one entry earlier: everything stands one place too late.": (
+    "The values are those of one entry earlier: everything is one place too late.": (
         lambda one, other: shifted(one, other, 1)
     ),
-    "The values are those of one entry later: everything stands one place too early.": (
+    "The values are those of one entry later: everything is one place too early.": (
         lambda one, other: shifted(one, other, -1)
     ),
     "The values are in the opposite order.": lambda one, other: one.ndim > 0 and near(one.flip(0), other),
-    "Every value is the square of what it should be: a root is missing.": lambda one, other: near(one, other.square()),
-    "Every value is the root of what it should be.": (
+    "Every value is the square of what it should be: take the root.": lambda one, other: near(one, other.square()),
+    "Every value is the square root of what it should be.": (
         lambda one, other: bool((other >= 0).all()) and near(one, other.sqrt())
     ),
-    "Every value is one divided by what it should be.": (
+    "Every value is 1 divided by what it should be.": (
         lambda one, other: bool((other != 0).all()) and near(one, 1 / other)
     ),
-    "The values are cut off at -1 and 1: no clamp belongs here.": lambda one, other: near(one, other.clamp(-1, 1)),
+    "The values are cut off at -1 and 1, but should not be.": lambda one, other: near(one, other.clamp(-1, 1)),
 }
 
 
@@ -132,18 +132,18 @@ def has_tensor(arguments, test):
 
 
 PROPERTIES = {
-    "where `t` is one whole number for the whole batch, and no tensor": lambda each: whole(each.get("t")),
-    "where `t` is a tensor, with a level for each image": lambda each: isinstance(each.get("t"), torch.Tensor),
+    "when `t` is one whole number for the whole batch, not a tensor": lambda each: whole(each.get("t")),
+    "when `t` is a tensor, with a level for each image": lambda each: isinstance(each.get("t"), torch.Tensor),
     "at `s = 0`, in the last step": lambda each: whole(each.get("s")) and each["s"] == 0,
-    "where `s` is above 0": lambda each: whole(each.get("s")) and each["s"] > 0,
-    "where `s` is given": lambda each: each.get("s") is not None,
-    "where `s` is left out": lambda each: each.get("s") is None and "x_t" in each,
-    "where `eta` is 0": lambda each: each.get("eta", 0.0) == 0,
-    "where `eta` is above 0": lambda each: each.get("eta", 0.0) > 0,
+    "when `s` is above 0": lambda each: whole(each.get("s")) and each["s"] > 0,
+    "when `s` is given": lambda each: each.get("s") is not None,
+    "when `s` is left out": lambda each: each.get("s") is None and "x_t" in each,
+    "when `eta` is 0": lambda each: each.get("eta", 0.0) == 0,
+    "when `eta` is above 0": lambda each: each.get("eta", 0.0) > 0,
     "in float64": lambda each: has_tensor(each, lambda value: value.dtype == torch.float64),
     "in float32": lambda each: has_tensor(each, lambda value: value.dtype == torch.float32),
     "for images, and right for points": lambda each: has_tensor(each, lambda value: value.ndim == 4),
     "for anything but images (B, C, H, W)": lambda each: not has_tensor(each, lambda value: value.ndim == 4),
-    "where T is 1000": lambda each: getattr(each.get("path", each.get("schedule")), "T", each.get("T")) == 1000,
-    "where T is not 1000": lambda each: getattr(each.get("path", each.get("schedule")), "T", each.get("T")) != 1000,
+    "when T is 1000": lambda each: getattr(each.get("path", each.get("schedule")), "T", each.get("T")) == 1000,
+    "when T is not 1000": lambda each: getattr(each.get("path", each.get("schedule")), "T", each.get("T")) != 1000,
 }

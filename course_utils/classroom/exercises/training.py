@@ -244,71 +244,71 @@ TRAINING_STEP = Exercise(
     mistakes=(
         Mistake(
             step_with(lambda B, T: torch.randint(1, T, (B,))),
-            "The last level, T, is never drawn: randint leaves out its upper end. Sampling starts at just that level, "
-            "with a network that has never seen it. Ask for T + 1.",
+            "The last level, T, is never drawn: `randint` leaves out its upper end. Sampling starts at exactly that "
+            "level, with a network that has never seen it. Ask for `T + 1`.",
         ),
         Mistake(
             step_with(lambda B, T: torch.randint(0, T, (B,))),
-            "The levels are drawn from 0 .. T - 1, as in programs that count from 0. Here level 0 is the clean "
-            "picture, in which there is no noise to find, and T would be missing. Draw from 1 .. T, both included.",
+            "The levels are drawn from 0 to `T - 1`, as in programs that count from 0. Here level 0 is the clean "
+            "picture, in which there is no noise to find, and T is never drawn. Draw from 1 to T, both included.",
         ),
         Mistake(
             step_with(lambda B, T: torch.randint(1, 1001, (B,))),
-            "The number 1000 is written into the function. Not every schedule has 1000 levels (these tests have "
-            "12 and 5): ask path.T.",
+            "The number 1000 is hard-coded. Not every schedule has 1000 levels (these tests have 12 and 5): use "
+            "`path.T`.",
         ),
         Mistake(
             step_with(lambda B, T: torch.randint(1, T + 1, (1,)).expand(B)),
-            "All the images of a batch get the same level. On average that is right, but the gradient gets much "
-            "noisier, since each step hears of one level only. Draw len(x_0) of them.",
+            "All the images in a batch get the same level. On average that is right, but the gradient gets much "
+            "noisier, since each step sees only one level. Draw `len(x_0)` of them.",
         ),
         Mistake(
             step_with(noise_like=torch.rand_like),
-            "The noise is uniform between 0 and 1: that is rand. The forward process adds noise from N(0, 1), which "
-            "is randn. With rand the loss even looks better, and the samples are useless.",
+            "The noise is uniform between 0 and 1: that is `rand`. The forward process adds noise from N(0, 1), which "
+            "is `randn`. With `rand` the loss even looks better, and the samples are useless.",
         ),
         Mistake(
             step_with(noise_like=lambda x_0: torch.randn_like(x_0[:1]).expand_as(x_0)),
-            "All the images of a batch share one noise. Then a step learns from a single picture of noise, and the "
-            "gradient is far noisier than it need be. Draw noise of the shape of x_0.",
+            "All the images in a batch share the same noise. Each step then learns from a single picture of noise, "
+            "and the gradient is far noisier than it need be. Draw noise with the shape of `x_0`.",
         ),
         Mistake(
             seeded_step,
-            "Every step draws the same levels and the same noise, so the network learns those few by heart. A seed set "
-            "inside the function does this, and so does a new torch.Generator(); set seeds outside of it, once.",
+            "Every step draws the same levels and the same noise, so the network learns those few by heart. A seed "
+            "set inside the function does this, and so does a new `torch.Generator()`. Set the seed once, outside it.",
         ),
         Mistake(
             step_with(learn=never_zeroed),
-            "The gradients are not cleared: `backward` *adds* to what is there, so each step also follows the "
-            "gradients of all the steps before it. Call optimizer.zero_grad() before backward.",
+            "The gradients are not cleared. `backward` *adds* to what is there, so each step also follows the "
+            "gradients of all the steps before it. Call `optimizer.zero_grad()` before `backward`.",
         ),
         Mistake(
             step_with(learn=zeroed_at_the_end),
-            "The gradients are cleared at the end only. That works as long as nobody else calls `backward`; here the "
-            "weights had gradients from before, and the first step followed these, too. Clear them before backward.",
+            "The gradients are only cleared at the end. That works until some other code calls `backward`. Here the "
+            "weights already had gradients, and the first step followed those, too. Clear them before `backward`.",
         ),
         Mistake(
             step_with(learn=zeroed_too_late),
-            "The weights stay as they are, because there is no gradient when the optimizer takes its step. Either "
-            "`backward` is missing, or zero_grad comes after it. The order is zero_grad, backward, step.",
+            "The weights do not change, because there is no gradient when the optimizer takes its step. Either "
+            "`backward` is missing, or `zero_grad` comes after it. The order is `zero_grad`, `backward`, `step`.",
         ),
         Mistake(
             step_with(learn=no_step),
-            "The gradient is worked out, but the weights stay as they are: optimizer.step() is missing.",
+            "The gradient is worked out, but the weights stay as they are: `optimizer.step()` is missing.",
         ),
         Mistake(
             step_with(returned=lambda value: None),
-            "The step is right, but nothing is returned. The loop wants the loss, to show how it falls: return it, "
-            "too.",
+            "The step is right, but nothing is returned. The training loop needs the loss, to show how it falls, so "
+            "return it as well.",
         ),
     ),
     hints=(
-        "First the two draws: t, one whole number from 1 .. T for each image, and noise like x_0. Mind the upper end "
-        "of torch.randint. Then diffusion_loss.",
-        "t = torch.randint(1, path.T + 1, (len(x_0),)) and noise = torch.randn_like(x_0). Four lines follow: the "
-        "loss, and the three that every training loop in PyTorch has.",
-        "optimizer.zero_grad(), then the backward method of the loss, then optimizer.step(). Return the loss without "
-        "its gradient: .detach(), or .item() for a plain number.",
+        "First draw two things: t, one whole number from 1 to T for each image, and noise like `x_0`. Watch the upper "
+        "end of `torch.randint`. Then call `diffusion_loss`.",
+        "`t = torch.randint(1, path.T + 1, (len(x_0),))` and `noise = torch.randn_like(x_0)`. Four lines follow: the "
+        "loss, and the three that every PyTorch training loop has.",
+        "`optimizer.zero_grad()`, then the loss's `backward` method, then `optimizer.step()`. Return the loss without "
+        "its gradient: `.detach()`, or `.item()` for a plain number.",
     ),
 )
 
@@ -443,81 +443,81 @@ AVERAGED_WEIGHTS = Exercise(
     mistakes=(
         Mistake(
             ema_with(copied=lambda self, model: model),
-            "The average and the model are the same weights: `self.model = model` gives them a second name, and copies "
-            "nothing. Then there is no average, only the latest weights. copy.deepcopy(model) makes a copy.",
+            "The average and the model are the same weights: `self.model = model` gives them a second name and copies "
+            "nothing. So there is no average, only the latest weights. `copy.deepcopy(model)` makes a copy.",
         ),
         Mistake(
             ema_with(kept=lambda self, so_far, later: self.decay),
-            "The decay is the same at every update, so a short run ends with an average that is full of the random "
-            "start. It has to begin low and grow: min(decay, (n + 1) / (n + 10)).",
+            "The decay is the same at every update, so after a short run the average is still full of the random "
+            "start. It has to begin low and grow: `min(decay, (n + 1) / (n + 10))`.",
         ),
         Mistake(
             ema_with(kept=lambda self, so_far, later: max(self.decay, so_far / later)),
-            "Of the two decays the larger one is taken. Then there is no start with a low decay, and no limit later. "
-            "Take the smaller one: min.",
+            "This takes the larger of the two decays. Then it does not start low, and it has no limit later on. Take "
+            "the smaller one: `min`.",
         ),
         Mistake(
             ema_with(kept=lambda self, so_far, later: min(self.decay, (so_far + 1) / (later + 1))),
-            "The decay is one update ahead: n is the number of updates *before* this one, so the first has n = 0 and "
-            "the decay 1 / 10. Count at the end of `update`.",
+            "The decay is one update ahead. n is the number of updates *before* this one, so the first update has "
+            "`n = 0` and the decay `1 / 10`. Count at the end of `update`.",
         ),
         Mistake(
             ema_with(update=update_not_counted),
-            "The updates are not counted, so the decay never grows beyond 1 / 10, and the average follows the latest "
-            "weights almost at once. Add 1 to self.updates in `update`.",
+            "The updates are not counted, so the decay never gets above `1 / 10`, and the average follows the latest "
+            "weights almost at once. Add 1 to `self.updates` in `update`.",
         ),
         Mistake(
             ema_with(mix=lambda self, average, weight, decay: average.lerp_(weight, decay)),
-            "The two shares are swapped. The decay is what the *average* keeps; the new weights get 1 - decay, a small "
-            "share later on. (a.lerp_(b, s) moves a towards b by the share s.)",
+            "The two shares are swapped. The decay is what the *average* keeps. The new weights get `1 - decay`, "
+            "which is small later on. (`a.lerp_(b, s)` moves `a` towards `b` by the share `s`.)",
         ),
         Mistake(
             ema_with(mix=lambda self, average, weight, decay: average.copy_(weight)),
-            "The latest weights take the place of the average: the decay has no effect. Move the average by the share "
-            "1 - decay towards them, and no further.",
+            "The latest weights replace the average, so the decay has no effect. Move the average towards them by the "
+            "share `1 - decay`, and no further.",
         ),
         Mistake(
             ema_with(mix=rebound),
             "The average never changes. `average = ...` in a loop gives the name to a new tensor, and the one in the "
-            "model stays as it was. Change it in place: lerp_, copy_, or mul_ and add_.",
+            "model stays as it was. Change it in place: `lerp_`, `copy_`, or `mul_` and `add_`.",
         ),
         Mistake(
             ema_with(mix=lambda self, average, weight, decay: weight.lerp_(average, decay)),
-            "`update` changes the model that is being trained. The average moves, the model is only read: what is "
-            "changed in place has to belong to self.model.",
+            "`update` changes the model that is being trained. It should move the average and only read the model: "
+            "whatever you change in place has to belong to `self.model`.",
         ),
         Mistake(
             ema_with(mix_buffer=lambda self, average, buffer, decay: average),
             "The buffers stay as they were at the start. They belong to the model as well (BatchNorm keeps its means "
-            "there), but are no parameters, so they need a loop of their own, which copies them.",
+            "there), but they are not parameters. They need a loop of their own that copies them.",
         ),
         Mistake(
             ema_with(mix_buffer=Average.mix),
-            "The buffers are averaged like weights. They hold what the model has counted or averaged already, and not "
-            "all of them are numbers that can be averaged: copy them as they are.",
+            "The buffers are averaged like weights. They hold what the model has already counted or averaged, and not "
+            "all of them are numbers that can be averaged. Copy them as they are.",
         ),
         Mistake(
             ema_with(update=update_with_gradients),
-            "`update` is tracked for gradients, so the average hangs on a graph that grows with every step, until the "
-            "memory is full. Put @torch.no_grad() above `def update`.",
+            "`update` is tracked for gradients, so the average drags along a graph that grows with every step, until "
+            "the memory is full. Put `@torch.no_grad()` above `def update`.",
         ),
         Mistake(
             ema_with(copied=copied_with_gradients),
-            "The weights of the average still ask for gradients. Nobody trains them, and with each picture drawn from "
-            "the average, memory would go into a graph. .requires_grad_(False) on the copy switches them off.",
+            "The weights of the average still ask for gradients. They are never trained, and each picture drawn from "
+            "the average would waste memory on a graph. Call `.requires_grad_(False)` on the copy to switch them off.",
         ),
         Mistake(
             ema_with(copied=copied_with_gradients, update=update_with_gradients),
-            "PyTorch refuses to change, in place, weights that ask for gradients. Two things are missing: the copy "
-            "should not ask for any, .requires_grad_(False), and `update` belongs under @torch.no_grad().",
+            "PyTorch refuses to change weights in place while they ask for gradients. Two things are missing: "
+            "`.requires_grad_(False)` on the copy, and `@torch.no_grad()` above `update`.",
         ),
     ),
     hints=(
-        "__init__ keeps three things: a copy of the model (copy.deepcopy), the decay, and a count that starts at 0. "
-        "`update` goes through the parameters of the copy and of the model side by side; zip does that.",
-        "decay = min(self.decay, (self.updates + 1) / (self.updates + 10)). An average is moved in place by "
-        "average.lerp_(weight, 1 - decay). Buffers are gone through in the same way, and copied with copy_.",
-        "The copy is copy.deepcopy(model).eval().requires_grad_(False), `update` stands under @torch.no_grad(), and "
-        "its last line adds 1 to self.updates.",
+        "`__init__` keeps three things: a copy of the model (`copy.deepcopy`), the decay, and a count that starts at "
+        "0. `update` goes through the parameters of the copy and of the model side by side; `zip` does that.",
+        "`decay = min(self.decay, (self.updates + 1) / (self.updates + 10))`. To move an average in place, call "
+        "`average.lerp_(weight, 1 - decay)`. Go through the buffers in the same way, and copy them with `copy_`.",
+        "The copy is `copy.deepcopy(model).eval().requires_grad_(False)`. `update` has `@torch.no_grad()` above it, "
+        "and its last line adds 1 to `self.updates`.",
     ),
 )

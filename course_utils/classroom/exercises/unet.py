@@ -47,61 +47,63 @@ TIMESTEP_EMBEDDING = Exercise(
     mistakes=(
         Mistake(
             embedding_with(joined=lambda sines, cosines: torch.stack([sines, cosines], dim=2).flatten(1)),
-            "Sines and cosines alternate. Nothing is lost that way, but the formula has all the sines first and then "
-            "all the cosines; a network that learnt one order can't read the other. torch.cat joins the two halves.",
+            "The sines and cosines alternate. Nothing is lost, but the formula has all the sines first and then all "
+            "the cosines, and a network that learnt one order can't read the other. `torch.cat` joins the two halves.",
         ),
         Mistake(
             embedding_with(joined=lambda sines, cosines: torch.cat([cosines, sines], dim=1)),
-            "The cosines come first. The formula starts with the sines: at t = 0 the first half is all 0, and the "
+            "The cosines come first. The formula starts with the sines: at `t = 0` the first half is all 0 and the "
             "second half all 1.",
         ),
         Mistake(
             lambda t, dim: timestep_embedding(t / 1000, dim),
-            "t is divided by 1000 first. That stops all the clocks: over the whole range even the fastest hand turns "
-            "by one radian only, and the embeddings of neighbours look alike. Use t as it is.",
+            "`t` is divided by 1000 first. That all but stops the clocks: over the whole range even the fastest hand "
+            "turns by only one radian, and neighbouring levels look alike. Use `t` as it is.",
         ),
         Mistake(
             embedding_with(lambda i, half: 10000 ** (-i / (2 * half))),
-            "The exponent is divided by d, where d / 2 belongs, so the slowest hand is a hundred times too fast: it "
-            "goes round and round between t = 1 and 1000, instead of telling early from late.",
+            "The exponent is divided by d instead of `d / 2`, so the slowest hand is a hundred times too fast. It "
+            "goes round and round between `t = 1` and `t = 1000`, instead of telling early from late.",
         ),
         Mistake(
             embedding_with(lambda i, half: 10000 ** (-i / (half - 1))),
-            "The exponents run from 0 to 1, both ends included: they are divided by d / 2 - 1. DDPM's own code does "
-            "this, so it would work, but the formula above divides by d / 2.",
+            "The exponents run from 0 to 1, both ends included, because they are divided by `d / 2 - 1`. DDPM's own "
+            "code does this, so it would work, but the formula above divides by `d / 2`.",
         ),
         Mistake(
             embedding_with(lambda i, half: 10000 ** (i.float() / half)),  # float32, as most people would write it
             "The exponent has lost its minus sign, so the hands get faster and faster, up to thousands of radians a "
-            "step. Numbers that jump like this hold no order. The frequencies fall from 1 towards 1 / 10000.",
+            "step. Numbers that jump like this keep no order. The frequencies should fall from 1 towards `1 / 10000`.",
         ),
         Mistake(
             embedding_with(lambda i, half: torch.exp(-i / half)),
-            "The frequencies are powers of e, not of 10000, so that all hands run at nearly the same speed, and none "
-            "is slow. With exp, a factor math.log(10000) is missing in the exponent.",
+            "The frequencies are powers of e, not of 10000, so all the hands run at nearly the same speed, and none "
+            "is slow. If you use `exp`, the exponent needs the factor `math.log(10000)`.",
         ),
         Mistake(
             lambda t, dim: timestep_embedding(t, dim).T,
-            "The axes are swapped: this is (dim, B), with a *column* for each timestep. The network wants a row for "
-            "each image, (B, dim). Where B = dim nothing would complain. t[:, None] * frequency has the right axes.",
+            "The axes are swapped: this is `(dim, B)`, with a *column* for each timestep. The network wants a row for "
+            "each image, `(B, dim)`. If B and dim were equal, nothing would complain. `t[:, None] * frequency` has "
+            "the right axes.",
         ),
         Mistake(
             embedding_with(joined=lambda sines, cosines: torch.cat([sines, cosines], dim=0)),
-            "The cosines are joined below the sines, along the batch, which gives 2 B rows. They belong beside them, "
-            "in the same row: dim=1.",
+            "The cosines are joined below the sines, along the batch, which gives 2 B rows. They belong next to the "
+            "sines, in the same row: `dim=1`.",
         ),
         Mistake(
             lambda t, dim: timestep_embedding(t[:1], dim).expand(len(t), -1),
-            "Every row is the embedding of the first timestep. In training each image has a level of its own, and the "
-            "network has to be told it: one row for each entry of t.",
+            "Every row is the embedding of the first timestep. In training each image has its own level, and the "
+            "network has to be told it. Make one row for each entry of `t`.",
         ),
     ),
     hints=(
-        "First the dim / 2 frequencies, from torch.arange(dim // 2). Then the angles: each of the B timesteps times "
-        "each frequency, a table of shape (B, dim / 2). Which of the two needs a `None` to become a column?",
-        "frequency = 10000 ** (-torch.arange(dim // 2) / (dim // 2)), and angle = t[:, None] * frequency. An integer t "
-        "has to be made float32 first, and frequency is cast to the dtype of t.",
-        "The last line joins the two halves along the second axis: torch.cat([angle.sin(), angle.cos()], dim=1).",
+        "First make the `dim / 2` frequencies, from `torch.arange(dim // 2)`. Then the angles: each of the B "
+        "timesteps times each frequency, a table of shape `(B, dim / 2)`. Which of the two needs a `None` to become a "
+        "column?",
+        "`frequency = 10000 ** (-torch.arange(dim // 2) / (dim // 2))`, and `angle = t[:, None] * frequency`. Turn an "
+        "integer t into float32 first, and cast `frequency` to the dtype of t.",
+        "The last line joins the two halves along the second axis: `torch.cat([angle.sin(), angle.cos()], dim=1)`.",
     ),
 )
 
@@ -189,73 +191,74 @@ RES_BLOCK = Exercise(
     mistakes=(
         Mistake(
             block_with(add=lambda h, shift: h + shift),
-            "The time is added along the height and the width. time(...) has shape (B, C), and h has (B, C, H, W): "
-            "without two new axes at the end, PyTorch lines it up with (H, W). It fails for most sizes, and for some "
-            "it fits in silence. [:, :, None, None] makes it (B, C, 1, 1).",
+            "The time is added along the height and the width. `time(...)` has shape `(B, C)`, and `h` has "
+            "`(B, C, H, W)`. Without two new axes at the end, PyTorch lines it up with `(H, W)`. For most sizes that "
+            "fails; for some it fits without a word. `[:, :, None, None]` makes it `(B, C, 1, 1)`.",
         ),
         Mistake(
             block_with(add=lambda h, shift: h * (1 + shift[:, :, None, None])),
-            "The time scales h here. That is half of what our ResBlock does; this older form only adds: "
-            "h + time(...), with no factor.",
+            "Here the time scales `h`. That is half of what our ResBlock does. This older form only adds: "
+            "`h + time(...)`, with no factor.",
         ),
         Mistake(
             block_with(add=lambda h, shift: h),
-            "The block does not use the time, so it does the same at every noise level. Add time(silu(embedding)) to "
-            "h after the first convolution.",
+            "The block ignores the time, so it does the same at every noise level. Add `time(silu(embedding))` to `h` "
+            "after the first convolution.",
         ),
         Mistake(
             block_with(add=lambda h, shift: h + shift[:1, :, None, None]),
-            "All the images are told the time of the first one. Keep the batch axis: each image has its own row of "
+            "All the images are given the time of the first one. Keep the batch axis: each image has its own row of "
             "the embedding.",
         ),
         Mistake(
             block_with(told=unchanged),
-            "The embedding goes into the linear layer `time` as it is. In this block it passes a SiLU first: "
-            "time(silu(embedding)).",
+            "The embedding goes straight into the linear layer `time`. In this block it passes through a SiLU first: "
+            "`time(silu(embedding))`.",
         ),
         Mistake(
             time_after_norm2,
-            "The time is added after the second normalisation. In this form it comes before, right after conv1. (norm2 "
-            "takes away the mean of a *group* of channels; what the time adds to one channel and not to its neighbour "
-            "gets through.)",
+            "The time is added after the second normalisation. In this form it comes earlier, right after `conv1`. "
+            "(`norm2` subtracts the mean of a *group* of channels, so whatever the time adds to one channel and not "
+            "to its neighbour gets through.)",
         ),
         Mistake(
             block_with(first=unchanged),
-            "The SiLU between norm1 and conv1 is missing. Without it the first convolution sees values that nothing "
-            "has bent, and the block has half of its non-linearity: norm, silu, convolution, both times.",
+            "The SiLU between `norm1` and `conv1` is missing. Without it the first convolution sees values that "
+            "nothing has bent, and the block has only half of its non-linearity. It is norm, silu, convolution, both "
+            "times.",
         ),
         Mistake(
             block_with(second=unchanged),
-            "There is no SiLU between norm2 and conv2, so nothing but a normalisation separates the two convolutions, "
-            "and the block can do little more than one of them could.",
+            "There is no SiLU between `norm2` and `conv2`. With only a normalisation between them, the two "
+            "convolutions can do little more than one could.",
         ),
         Mistake(
             activation_before_norm,
-            "SiLU and the normalisation are the wrong way round. First norm, then silu, then the convolution: the "
-            "normalisation puts the values where the bend of the SiLU is.",
+            "The SiLU and the normalisation are the wrong way round. First norm, then silu, then the convolution: the "
+            "normalisation puts the values where the SiLU bends.",
         ),
         Mistake(
             block_with(F.relu, F.relu, F.relu),
-            "The activation is a ReLU. Here it is SiLU, x * sigmoid(x), which is F.silu in PyTorch: smooth, and its "
-            "gradient does not vanish for everything below 0.",
+            "The activation is a ReLU. It should be SiLU, `x * sigmoid(x)`, which is `F.silu` in PyTorch. It is "
+            "smooth, and its gradient does not vanish for everything below 0.",
         ),
         Mistake(
             no_skip,
-            "What came in is not added to the result. Then it is no *residual* block: everything has to pass through "
-            "two convolutions, gradients too, and a stack of these is hard to train. Add skip(x).",
+            "The input is not added to the result, so this is not a *residual* block. Everything, gradients included, "
+            "has to pass through two convolutions, and a stack of these is hard to train. Add `skip(x)`.",
         ),
         Mistake(
             x_itself,
-            "x itself is added, where skip(x) belongs. It only fits where the number of channels stays the same; "
-            "otherwise skip is a 1x1 convolution that changes it.",
+            "`x` itself is added instead of `skip(x)`. It only fits when the number of channels stays the same. When "
+            "it changes, `skip` is a 1x1 convolution that takes care of it.",
         ),
     ),
     hints=(
-        "Three lines, as in the forward method of ResBlock: the first half; the time; the second half plus skip(x). "
-        "Only the line in the middle is another one.",
-        "time(F.silu(embedding)) has shape (B, C). h has (B, C, H, W). What has to be appended to the shape, so that "
-        "each channel of each image gets one number?",
-        "h = h + time(F.silu(embedding))[:, :, None, None], between conv1 and norm2.",
+        "Three lines, as in the forward method of `ResBlock`: the first half; the time; the second half plus "
+        "`skip(x)`. Only the middle line is different.",
+        "`time(F.silu(embedding))` has shape `(B, C)`. `h` has `(B, C, H, W)`. What do you have to append to the "
+        "shape, so that each channel of each image gets one number?",
+        "`h = h + time(F.silu(embedding))[:, :, None, None]`, between `conv1` and `norm2`.",
     ),
 )
 
@@ -314,58 +317,59 @@ ATTENTION = Exercise(
     mistakes=(
         Mistake(
             attention_with(lambda query, value: 1),
-            "The scores are not divided by sqrt(d). A sum of d products grows like sqrt(d); with long vectors the "
-            "softmax would put all its weight on one position, and hardly pass on a gradient.",
+            "The scores are not divided by `sqrt(d)`. A sum of d products grows like `sqrt(d)`. With long vectors the "
+            "softmax would put all its weight on one position and pass on hardly any gradient.",
         ),
         Mistake(
             attention_with(lambda query, value: query.shape[-1]),
-            "The scores are divided by d, not by its square root. They come out too small, so that every position "
-            "gets nearly the same weight.",
+            "The scores are divided by d, not by its square root. They come out too small, so every position gets "
+            "nearly the same weight.",
         ),
         Mistake(
             attention_with(lambda query, value: math.sqrt(value.shape[-1])),
-            "The scores are divided by the root of the length of the *values*. They are products of queries and keys, "
-            "so the length of those counts; here the two lengths may differ.",
+            "The scores are divided by the square root of the length of the *values*. They are products of queries "
+            "and keys, so it is the length of those that counts. Here the two lengths may differ.",
         ),
         Mistake(
             attention_with(weights=lambda score: score.softmax(dim=-2)),
-            "The softmax runs over the queries, dim=-2. Then the weights that a position gives out do not add up to "
-            "1. Row i of the scores belongs to query i, so the softmax runs along the row: dim=-1.",
+            "The softmax runs over the queries, `dim=-2`, so the weights that one query gives out do not add up to 1. "
+            "Row i of the scores belongs to query i, so the softmax runs along the row: `dim=-1`.",
         ),
         Mistake(
             attention_with(weights=lambda score: score.softmax(dim=1)),
             "The softmax runs over axis 1. In the tiny example that was the axis of the keys, but here the shape is "
-            "(B, heads, N, N), and axis 1 is that of the heads. Counted from the end it is always dim=-1.",
+            "`(B, heads, N, N)`, and axis 1 is the heads. Counted from the end, it is always `dim=-1`.",
         ),
         Mistake(
             attention_with(weights=lambda score: score),
-            "There is no softmax: the raw scores are used as weights. They are of both signs and add up to anything. "
-            "The softmax makes shares of them, which add up to 1.",
+            "There is no softmax: the raw scores are used as weights. They can be negative, and they add up to "
+            "anything. The softmax turns them into shares that add up to 1.",
         ),
         Mistake(
             attention_with(weights=lambda score: score.exp() / score.exp().sum(dim=-1, keepdim=True)),
-            "For small scores this is right, for large ones NaN comes out: in float32, exp of anything above 88 is "
-            "infinite, and infinity / infinity is not a number. Subtract the largest score of the row first, or let "
-            ".softmax(dim=-1) do it.",
+            "For small scores this is right; for large ones you get NaN. In float32, `exp` of anything above 88 is "
+            "infinite, and infinity divided by infinity is not a number. Subtract the largest score of the row first, "
+            "or let `.softmax(dim=-1)` do it.",
         ),
         Mistake(
             lambda query, key, value: attention(key, query, value),
             "Queries and keys are swapped. Position i asks with its query, so row i of the scores is query i times "
-            "every key: query @ key.transpose(-1, -2).",
+            "every key: `query @ key.transpose(-1, -2)`.",
         ),
         Mistake(
             between_heads,
-            "Here the heads of one position look at one another, and the positions never meet. The axis that is "
-            "summed over in the end has to be N, the positions; the heads work side by side, like the images of a "
-            "batch.",
+            "Here the heads at one position look at one another, and the positions never meet. The axis summed over "
+            "in the end has to be N, the positions. The heads work side by side, like the images in a batch.",
         ),
     ),
     hints=(
-        "The tiny example in the cell above is all of it, for one head of one image. `@` multiplies the last two axes "
-        "and leaves those in front alone. But key.T reverses *all* axes; which two are to be swapped?",
-        "score = query @ key.transpose(-1, -2), divided by the root of query.shape[-1], is (B, heads, N, N). Row i "
-        "holds the scores that query i gives to all keys, and its weights have to add up to 1.",
-        "The softmax makes weights of the scores, and what is returned is score.softmax(dim=-1) @ value.",
+        "The tiny example in the cell above is all there is to it, for one head of one image. `@` multiplies the last "
+        "two axes and leaves those in front alone. But `key.T` reverses *all* the axes: which two do you want to "
+        "swap?",
+        "`score = query @ key.transpose(-1, -2)`, divided by the square root of `query.shape[-1]`, is "
+        "`(B, heads, N, N)`. Row i holds the scores that query i gives to all the keys, and its weights have to add "
+        "up to 1.",
+        "The softmax turns the scores into weights. Return `score.softmax(dim=-1) @ value`.",
     ),
 )
 
@@ -410,41 +414,43 @@ SPACE_TO_DEPTH = Exercise(
     mistakes=(
         Mistake(
             only_reshaped,
-            "The shape is right, but the pixels are in the wrong places: `reshape` reads the picture row by row and "
+            "The shape is right, but the pixels are in the wrong places. `reshape` reads the picture row by row and "
             "cuts that line into pieces, so a channel holds strips. Split the height and the width first, then move "
-            "the axes with permute, and only then merge them.",
+            "the axes with `permute`, and only then merge them.",
         ),
         Mistake(
             folded_with((0, 1, 5, 3, 2, 4)),
-            "Within a square the pixels are read column by column. Channel 1 should hold the upper *right* pixel of "
-            "each square: the axis of the rows comes before that of the columns.",
+            "Within each square the pixels are read column by column. Channel 1 should hold the upper *right* pixel "
+            "of each square: the axis of the rows comes before that of the columns.",
         ),
         Mistake(
             folded_with((0, 3, 5, 1, 2, 4)),
-            "The new channels are ordered by place first and by colour second. All the places of channel 0 come first, "
-            "then those of channel 1: the axis C stays in front of the two axes of the square.",
+            "The new channels are ordered by place first and by colour second. It should be the other way round: all "
+            "the places of channel 0, then those of channel 1. The axis C stays in front of the two axes of the "
+            "square.",
         ),
         Mistake(
             folded_with((0, 1, 2, 4, 3, 5), outer=True),
-            "This cuts the picture into patch x patch large tiles, and makes a channel of each. Neighbours should end "
-            "up at the same place, in different channels: split H into (H / patch, patch), in this order.",
+            "This cuts the picture into patch x patch large tiles and makes a channel of each. Neighbouring pixels "
+            "should end up at the same place, in different channels: split H into `(H / patch, patch)`, in this "
+            "order.",
         ),
         Mistake(
             lambda x, patch: F.avg_pool2d(x, patch),
-            "Each square is averaged, so its details are gone, and nothing could bring them back. Keep all the pixels "
-            "of a square, each in a channel of its own.",
+            "Each square is averaged, so its details are gone for good. Keep all the pixels of a square, each in its "
+            "own channel.",
         ),
         Mistake(
             lambda x, patch: x[:, :, ::patch, ::patch],
-            "Only the upper left pixel of each square is kept; the others are thrown away. This is channel 0 of what "
-            "is asked for.",
+            "Only the upper left pixel of each square is kept, and the others are thrown away. This is just channel 0 "
+            "of the answer.",
         ),
     ),
     hints=(
-        "Splitting an axis is a reshape: H becomes (H / patch, patch), a place and a row within the square. Likewise "
-        "for W. Then there are six axes.",
-        "x.reshape(B, C, H // patch, patch, W // patch, patch). With permute, bring the two axes of length patch "
-        "(numbers 3 and 5) behind C, rows first.",
-        "A last reshape to (B, C * patch**2, H // patch, W // patch) merges C and the two of them.",
+        "Splitting an axis is a reshape: H becomes `(H / patch, patch)`, a place and a row within the square. Do the "
+        "same for W. Then there are six axes.",
+        "`x.reshape(B, C, H // patch, patch, W // patch, patch)`. With `permute`, bring the two axes of length "
+        "`patch` (numbers 3 and 5) behind C, rows first.",
+        "A last reshape to `(B, C * patch**2, H // patch, W // patch)` merges C with those two axes.",
     ),
 )

@@ -61,60 +61,61 @@ SPACED_LEVELS = Exercise(
     mistakes=(
         Mistake(
             lambda path, num_steps: whole(evenly(path.T, 0, num_steps)),
-            "These are num_steps levels, but so many steps need one more: a step lies *between* two levels.",
+            "These are `num_steps` levels, but that many steps need one more: a step lies *between* two levels.",
         ),
         Mistake(
             lambda path, num_steps: evenly(path.T, 0, num_steps + 1).int().tolist(),
-            "The levels are cut off, not rounded: 9.6 becomes 9. Round to the nearest level before you make them "
-            "whole numbers.",
+            "The levels are cut off instead of rounded: 9.6 becomes 9. Round to the nearest level before you turn "
+            "them into whole numbers.",
         ),
         Mistake(
             lambda path, num_steps: whole(evenly(path.T - 1, 0, num_steps + 1)),
-            "The walk starts at T - 1, as in libraries that count from 0. Our levels run from T, where there is "
+            "The walk starts at `T - 1`, as in libraries that count from 0. Our levels run from T, where there is "
             "nothing but noise, down to 0, the picture.",
         ),
         Mistake(
             lambda path, num_steps: whole(evenly(path.T, 0, num_steps + 1))[:-1],
-            "The 0 at the end is missing, so the walk would stop before the picture is clean. With few steps that is "
-            "grain all over it.",
+            "The 0 at the end is missing, so the walk would stop before the picture is clean. With only a few steps "
+            "you see grain all over it.",
         ),
         Mistake(
             lambda path, num_steps: whole(evenly(path.T, 1, num_steps + 1)),
-            "The last level is 1. There is still a little noise at level 1; the clean picture is level 0.",
+            "The last level is 1. There is still a little noise at level 1. The clean picture is level 0.",
         ),
         Mistake(
             lambda path, num_steps: whole(evenly(0, path.T, num_steps + 1)),
-            "The levels rise. A sampler walks down: T first, and 0 last.",
+            "The levels go up. A sampler walks down: T comes first, and 0 last.",
         ),
         Mistake(
             lambda path, num_steps: list(range(path.T, -1, -(path.T // num_steps))),
-            "A fixed stride works only where num_steps divides T. Otherwise the last level is not 0, or there are more "
-            "steps than asked for. Space the levels evenly first, and round each of them.",
+            "A fixed stride only works when `num_steps` divides T. Otherwise the last level is not 0, or there are "
+            "more steps than you asked for. Space the levels evenly first, then round each of them.",
         ),
         Mistake(
             lambda path, num_steps: whole(evenly(1000, 0, num_steps + 1)),
-            "The number 1000 is written into the function. Another schedule may have another T: ask path.T.",
+            "The number 1000 is hard-coded. Another schedule may have another T: use `path.T`.",
         ),
         Mistake(
             lambda path, num_steps: evenly(path.T, 0, num_steps + 1).round().int(),
-            "The levels are right, but come as a tensor, and so would each t and s. Steps take plain numbers: "
-            ".tolist() makes a list of them.",
+            "The levels are right, but they come as a tensor, so every t and s would be one as well. Steps take plain "
+            "numbers: `.tolist()` makes a list of them.",
         ),
         Mistake(
             lambda path, num_steps: evenly(path.T, 0, num_steps + 1).round().tolist(),
-            "The levels are right, but they are floats, as in 800.0, and a table can't be indexed with those. Make "
-            "them ints, with .int() before .tolist().",
+            "The levels are right, but they are floats, such as 800.0, and you can't index a table with those. Turn "
+            "them into ints with `.int()` before `.tolist()`.",
         ),
         Mistake(
             lambda path, num_steps: evenly(path.T, 0, num_steps + 1).tolist(),
-            "These are not rounded. There is no level 9.6: round each to the nearest whole number, and make it an int.",
+            "These are not rounded. There is no level 9.6: round each to the nearest whole number, and turn it into "
+            "an int.",
         ),
     ),
     hints=(
-        "torch.linspace makes evenly spaced numbers, falling ones as well, both ends included. How many levels do "
-        "num_steps steps need?",
-        "torch.linspace(path.T, 0, num_steps + 1), then round, then make ints of them, then a list: .round(), "
-        ".int() and .tolist().",
+        "`torch.linspace` makes evenly spaced numbers, falling ones as well, with both ends included. How many levels "
+        "do `num_steps` steps need?",
+        "Start with `torch.linspace(path.T, 0, num_steps + 1)`. Then round, turn them into ints, and make a list: "
+        "`.round()`, `.int()` and `.tolist()`.",
     ),
 )
 
@@ -269,46 +270,47 @@ SAMPLING_LOOP = Exercise(
     mistakes=(
         Mistake(
             always_to_t_minus_1,
-            "Every step goes to t - 1, whichever level comes next in the list. Where levels are skipped, the next "
-            "question is then asked about an image that is still noisier than it says. Go through pairs of neighbours.",
+            "Every step goes to `t - 1`, whichever level comes next in the list. When levels are skipped, the next "
+            "question is about an image that is noisier than its t says. Go through pairs of neighbours.",
         ),
         Mistake(
             asks_at_s,
-            "The denoiser is asked with s, the level that the step goes to. The image that it is shown is still at "
-            "level t. (At the end it would be asked at level 0, where there is nothing to predict.)",
+            "The denoiser is given s, the level the step goes to. But the image it sees is still at level t. (At the "
+            "end it would be asked about level 0, where there is nothing to predict.)",
         ),
         Mistake(
             asks_once,
-            "The denoiser is asked only once, before the loop. Its first answer is a blur; what makes a picture is to "
-            "ask again after every step, when the question has become easier.",
+            "The denoiser is asked only once, before the loop. Its first answer is a blur. You get a picture by "
+            "asking again after every step, when the question has become easier.",
         ),
         Mistake(
             asks_about_x_T,
-            "The denoiser is always shown x_T, the start. Show it x, what the last step made.",
+            "The denoiser is always shown `x_T`, the start. Show it `x`, the result of the last step.",
         ),
         Mistake(
             never_moves,
-            "Every step starts from x_T again, so all the steps but the last are lost. Put what a step returns in the "
-            "place of x, and go on from there.",
+            "Every step starts from `x_T` again, so all the steps but the last are lost. Replace `x` with what the "
+            "step returns, and go on from there.",
         ),
         Mistake(
             returns_prediction,
-            "This returns the last prediction, not the last x. The two are the same only where the walk ends at level "
+            "This returns the last prediction, not the last `x`. The two are the same only if the walk ends at level "
             "0; with a list that ends above it, they are not.",
         ),
         Mistake(
             returns_early,
-            "Only the first step is taken: the `return` stands inside the loop. Move it out by one indentation.",
+            "Only the first step is taken, because the `return` is inside the loop. Move it out by one level of "
+            "indentation.",
         ),
         Mistake(
             lambda denoise, x_T, path, levels, step: sampling_loop(denoise, x_T, path, levels[1:], step),
             "The first step is missing: the walk starts from the second level, with an image that is still at the "
-            "first. n levels make n - 1 steps.",
+            "first. n levels make `n - 1` steps.",
         ),
         Mistake(
             lambda denoise, x_T, path, levels, step: sampling_loop(denoise, x_T, path, levels[:-1], step),
-            "The last step is missing, so what comes out is not at the last level yet: with few steps it is grainy. "
-            "n levels make n - 1 steps.",
+            "The last step is missing, so the result is not at the last level yet. With only a few steps it looks "
+            "grainy. There are `n - 1` steps between n levels.",
         ),
         Mistake(
             all_levels,
@@ -317,25 +319,26 @@ SAMPLING_LOOP = Exercise(
         ),
         Mistake(
             start_of_its_own,
-            "The walk starts from noise that the function draws itself. It should start from x_T, so that whoever "
-            "calls it can choose the start, and use it again.",
+            "The walk starts from noise that the function draws itself. It should start from `x_T`, so that the "
+            "caller can choose the start and use it again.",
         ),
         Mistake(
             step_with_wrong_order,
-            "The arguments of `step` are in the wrong order: first x, then the prediction. So the step takes the "
-            "prediction for the noisy image.",
+            "The arguments of `step` are in the wrong order: `x` comes first, then the prediction. As it is, the step "
+            "takes the prediction for the noisy image.",
         ),
         Mistake(
             all_states,
-            "This returns the list of all states, the start among them. Return only the last x.",
+            "This returns the list of all states, including the start. Return only the last `x`.",
         ),
     ),
     hints=(
-        "A step leads from one level to the next in the list. itertools.pairwise(levels) gives you the pairs (t, s).",
-        "In every round, two things happen: ask the denoiser about x at level t, and let `step` make the new x. Start "
-        "with x = x_T.",
-        "for t, s in pairwise(levels): x_0_hat = denoise(x, t), and then x = step(x, x_0_hat, t, s, path). Return "
-        "x after the loop.",
+        "A step leads from one level to the next in the list. `itertools.pairwise(levels)` gives you the pairs "
+        "`(t, s)`.",
+        "Two things happen in every round: you ask the denoiser about `x` at level t, and `step` makes the new `x`. "
+        "Start with `x = x_T`.",
+        "Loop over `for t, s in pairwise(levels)`: first `x_0_hat = denoise(x, t)`, then "
+        "`x = step(x, x_0_hat, t, s, path)`. Return `x` after the loop.",
     ),
 )
 
@@ -464,18 +467,18 @@ SAMPLE_SAFELY = Exercise(
     mistakes=(
         Mistake(
             sampling_loop,
-            "The walk is right, but neither of the edge cases is handled: wrong levels and predictions that are not "
-            "finite go through, and nobody is told.",
+            "The walk is right, but neither of the edge cases is handled. Wrong levels and predictions that are not "
+            "finite go through without a word.",
         ),
         Mistake(
             safely(prediction_wrong=lambda x_0_hat: False),
             "The levels are checked, but not the predictions. One NaN spreads with every step, and an hour later the "
-            "picture is all NaN, without a word on where it began.",
+            "picture is all NaN, with no sign of where it began.",
         ),
         Mistake(
             safely(levels_wrong=lambda levels, T: False),
-            "The predictions are checked, but not the levels. A list that does not fall, or does not end at 0, gives a "
-            "picture that is wrong and looks like a bad network.",
+            "The predictions are checked, but not the levels. A list that does not fall, or does not end at 0, gives "
+            "a wrong picture that looks like the work of a bad network.",
         ),
         Mistake(
             safely(
@@ -483,8 +486,8 @@ SAMPLE_SAFELY = Exercise(
                     len(levels) < 2 or levels[0] > T or levels[-1] != 0 or any(t < s for t, s in pairwise(levels))
                 )
             ),
-            "A level that comes twice goes through. Falling means t > s; with t = s the step goes nowhere, and the "
-            "network's time is wasted.",
+            "A level that comes twice goes through. Falling means `t > s`. With `t = s` the step goes nowhere, and "
+            "the network's time is wasted.",
         ),
         Mistake(
             safely(
@@ -493,7 +496,7 @@ SAMPLE_SAFELY = Exercise(
                 )
             ),
             "Levels that end above 0 go through. Their picture still holds the noise of the last level: grain that is "
-            "easily put down to the network.",
+            "easily blamed on the network.",
         ),
         Mistake(
             safely(
@@ -501,8 +504,8 @@ SAMPLE_SAFELY = Exercise(
                     len(levels) < 2 or levels[-1] != 0 or any(t <= s for t, s in pairwise(levels))
                 )
             ),
-            "Levels above T go through, and it is left to whatever comes first, table or network, to fail. Compare the "
-            "first level with path.T.",
+            "Levels above T go through, and it is left to the table or the network, whichever comes first, to fail. "
+            "Compare the first level with `path.T`.",
         ),
         Mistake(
             safely(
@@ -510,50 +513,51 @@ SAMPLE_SAFELY = Exercise(
                     levels != [] and (levels[0] > T or levels[-1] != 0 or any(t <= s for t, s in pairwise(levels)))
                 )
             ),
-            "A list with fewer than two levels goes through. It has no steps, so what comes back is the noise of the "
-            "start.",
+            "A list with fewer than two levels goes through. It has no steps, so you get back the noise you started "
+            "with.",
         ),
         Mistake(
             looks_at_levels_on_the_way,
-            "The levels are checked in the loop, after the denoiser has been asked. A walk takes minutes; what can be "
-            "known before it starts should be said before it starts.",
+            "The levels are checked in the loop, after the denoiser has been asked. A walk takes minutes. If you can "
+            "know before it starts that something is wrong, say so before it starts.",
         ),
         Mistake(
             safely(prediction_wrong=lambda x_0_hat: x_0_hat.isnan().any()),
-            "NaN is found, but infinity goes through: it is not NaN yet, and becomes so a step later, as inf - inf. "
-            "isfinite() is false for both.",
+            "NaN is found, but infinity goes through. It is not NaN yet, and becomes so a step later, as `inf - inf`. "
+            "`isfinite()` is false for both.",
         ),
         Mistake(
             safely(prediction_wrong=lambda x_0_hat: not x_0_hat.isfinite().any()),
-            "It raises only where *no* value is finite. A single bad value is enough: all of them have to be finite.",
+            "This raises an error only when *no* value is finite. A single bad value is enough: all of them have to "
+            "be finite.",
         ),
         Mistake(
             fills_in,
-            "The values that are not finite are replaced by made-up ones, and the walk goes on. What comes out looks "
-            "like a picture, and the fault in the network stays hidden. Raise an error.",
+            "Values that are not finite are replaced by made-up ones, and the walk goes on. The result looks like a "
+            "picture, and the fault in the network stays hidden. Raise an error.",
         ),
         Mistake(
             looks_at_the_end,
-            "This looks at the picture at the end, when all the time is spent and nobody can say at which level it "
-            "went wrong. Look at every prediction as it comes.",
+            "This looks at the picture at the end, when all the time has been spent and there is no telling at which "
+            "level it went wrong. Look at every prediction as it comes.",
         ),
         Mistake(
             safely(place=lambda t: ""),
-            "The error is raised in the right place, but it does not say at which level. Put t into the message: it is "
-            "the first thing that whoever looks for the fault will ask.",
+            "The error is raised in the right place, but it does not say at which level. Put t into the message: it "
+            "is the first thing you will want to know when you look for the fault.",
         ),
         Mistake(
             safely(error=AssertionError),
-            "This is an `assert`, which raises AssertionError, and which python -O leaves out. For arguments that "
+            "This is an `assert`, which raises AssertionError, and which `python -O` leaves out. For arguments that "
             "don't fit, raise ValueError.",
         ),
     ),
     hints=(
-        "There are two places to look: at the list, before anything is asked, and at every prediction, as it comes. "
-        "Start from your sampling_loop.",
-        "For the levels: at least two, the first at most path.T, the last 0, and t > s for every pair of "
-        "neighbours. For a prediction: x_0_hat.isfinite().all().",
-        'raise ValueError(f"the prediction at t = {t} is not finite"), right after the denoiser was asked; and a '
-        "ValueError before the loop, where the levels don't fit.",
+        "There are two places to look: at the list, before you ask anything, and at every prediction, as it comes. "
+        "Start from your `sampling_loop`.",
+        "For the levels: at least two, the first at most `path.T`, the last 0, and `t > s` for every pair of "
+        "neighbours. For a prediction: `x_0_hat.isfinite().all()`.",
+        '`raise ValueError(f"the prediction at t = {t} is not finite")`, right after asking the denoiser; and a '
+        "ValueError before the loop, when the levels don't fit.",
     ),
 )
