@@ -53,14 +53,15 @@ def describe_figures(app, doctree):
     if path.suffix != ".ipynb":
         return
     outputs = [o for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] for o in cell.get("outputs", [])]
-    described = {}  # by the name that MyST-NB gives the file, the hash of the picture
+    described = {}  # by the name that MyST-NB gives the file, the hash of the picture; in order, if two are the same
     for output in outputs:
         if "image/png" in output.get("data", {}):
             picture = base64.b64decode("".join(output["data"]["image/png"]))
-            described[hashlib.sha256(picture).hexdigest()] = output["metadata"].get("image/png", {})
+            said = output["metadata"].get("image/png", {})
+            described.setdefault(hashlib.sha256(picture).hexdigest(), []).append(said)
     for image in doctree.findall(nodes.image):
         if Path(image["uri"]).stem in described:
-            said = described[Path(image["uri"]).stem]
+            said = described[Path(image["uri"]).stem].pop(0)
             image["alt"] = said.get("alt", "")
             if "width" in said:
                 image["width"] = f"{said['width']}px"

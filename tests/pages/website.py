@@ -134,7 +134,7 @@ def test_notebook_is_whole(path):
     page = parsed(SITE / "notebooks" / f"{path.stem}.html").article
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     assert [block.text.rstrip("\n") for block in page.select(".cell_input pre")] == [text.rstrip("\n") for text in code]
-    assert page.select_one("details pre").text.startswith("# The same cell opens every notebook")
+    assert page.select_one("details pre").text.startswith("# @title Getting ready")
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     figures = [output for output in outputs if "image/png" in output.get("data", {})]
     words = [output["metadata"]["image/png"]["alt"] for output in figures]
@@ -186,7 +186,7 @@ def test_search_finds_a_page(opened):
     page = opened("index.html")
     page.get_by_placeholder("Search").fill("space-to-depth")
     page.get_by_placeholder("Search").press("Enter")
-    result = page.locator("#search-results .search li a", has_text="UNet").first
+    result = page.locator("#search-results .search li a", has_text="3. The UNet").first
     result.click()
     expect(page.locator("h1")).to_contain_text("The UNet")
     assert "pixel_unshuffle" in page.locator("article").inner_text()
