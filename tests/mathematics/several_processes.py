@@ -30,6 +30,7 @@ def main(folder, steps):
     history = train(model, images, cosine_schedule(10), steps=int(steps), checkpoint=checkpoint, **options)
     with open(f"{folder}/history_{accelerator.process_index}_of_{accelerator.num_processes}.json", "w") as file:
         json.dump(history, file)
+    accelerator.end_training()  # or gloo threads may still run while Python ends: "terminate called"
 
 
 if __name__ == "__main__":
