@@ -15,7 +15,7 @@ from typing import Annotated, Union, get_args, get_origin
 import torch
 from beartype.door import is_bearable
 from beartype.vale import Is
-from jaxtyping import Float, Int, UInt8, jaxtyped
+from jaxtyping import Bool, Float, Int, UInt8, jaxtyped
 from torch import Tensor
 
 IN_WORDS = {Callable: "a function"}
@@ -48,6 +48,7 @@ Rising = named(Annotated[Whole, RISES], "a list of increasing levels, all at lea
 Betas = named(
     Annotated[Float[Tensor, " T_plus_1"], Is[are_betas]], "floats: first 0, then values strictly between 0 and 1"
 )
+Mask = named(Bool[Tensor, "..."] | Int[Tensor, "..."] | Float[Tensor, "..."], "a tensor of 0 and 1, not of pixels")
 # Anything with the two tables of a Gaussian path: the package's own class, or a learner's. (A Protocol would say the
 # same, but takes three times as long to check.)
 Path = named(Annotated[object, Is[lambda path: hasattr(path, "noise_rate")]], "a path, such as cosine_schedule()")

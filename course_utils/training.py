@@ -74,6 +74,21 @@ def uniform_t(B, T, generator=None, device=None):
     return torch.randint(1, T + 1, (B,), generator=generator, device=device)
 
 
+def normal_log_snr(path, mean=0.0, std=2.0):
+    """A `draw_t` that trains the middle more: the log SNR of its levels is normal, whatever the path (notebook 09).
+
+    With mean 0 and std 2, on the straight path, t / T is logit-normal(0, 1) (arXiv 2403.03206, section 3.1); EDM draws
+    its levels with mean 2.4 and std 2.4 (arXiv 2206.00364, table 1: log sigma = -log_snr / 2).
+    """
+
+    def draw_t(B, T, generator=None, device=None):
+        log_snr = mean + std * torch.randn(B, generator=generator, device=device)
+        falling = path.log_snr.float().to(device)
+        return torch.searchsorted(-falling, -log_snr).clamp(1, T)
+
+    return draw_t
+
+
 @checked
 def training_step(
     model: Callable,

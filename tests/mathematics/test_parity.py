@@ -8,12 +8,22 @@ from functools import partial
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    HeunDiscreteScheduler,
+)
 from diffusers.models.embeddings import get_timestep_embedding
 
 from course_utils.forward import add_noise, predict_x_0
-from course_utils.sampling import ddim_step, ddpm_step, sample_steps, spaced_levels
-from course_utils.schedule import cosine_schedule, linear_schedule
+from course_utils.guidance import guided
+from course_utils.interop import from_diffusers
+from course_utils.sampling import ddim_step, ddpm_step, sample, sample_steps, spaced_levels
+from course_utils.schedule import GaussianPath, cosine_schedule, linear_schedule
+from course_utils.solvers import dpm_solver_2m, heun_step
 from course_utils.unet import timestep_embedding
 
 NAMES = {linear_schedule: "linear", cosine_schedule: "squaredcos_cap_v2"}
@@ -182,6 +192,110 @@ def test_a_ddim_walk_is_that_of_diffusers_as_it_comes_to_float32_rounding(make, 
     scheduler.set_timesteps(num_steps)
     ours = our_walk(partial(ddim_step, eta=eta), our_levels(scheduler), x_T, schedule)
     assert furthest(ours, their_walk(scheduler, x_T, schedule, eta=eta)) < 2e-4
+
+
+# Fast solvers
+
+
+of_their_numpy = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # they make arrays of tensors
+
+
+@of_their_numpy
+@both_schedules
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("num_steps", [2, 10, 50])
+def test_a_dpm_solver_walk_is_that_of_diffusers(make, order, num_steps):
+    """Of first order it is DDIM. They compute in float32 whatever they are given, hence the tolerance."""
+    schedule, x_T = make(), randn(4, 3)
+    scheduler = DPMSolverMultistepScheduler(
+        beta_schedule=NAMES[make], solver_order=order, timestep_spacing="trailing", final_sigmas_type="zero"
+    )
+    scheduler.set_timesteps(num_steps)
+    levels = spaced_levels(schedule, num_steps)
+    scheduler.sigmas = (schedule.noise_rate / schedule.signal_rate)[levels]
+    step, theirs = (dpm_solver_2m() if order == 2 else ddim_step), x_T
+    for ours, t, index in zip(our_walk(step, levels, x_T, schedule), levels, scheduler.timesteps, strict=False):
+        theirs = scheduler.step(noise_model(theirs, t, schedule), index, theirs).prev_sample
+        assert (ours - theirs).abs().max() < 1e-6
+
+
+def their_heun_walk(scheduler, guess, x):
+    """A walk of one of diffusers' two Heun schedulers, which take a step in two halves, in float64."""
+    for sigma, time in zip(scheduler.sigmas, scheduler.timesteps, strict=False):
+        x = scheduler.step((x - guess(x, sigma)) / sigma, time, x).prev_sample  # the noise, or for a flow the velocity
+    return x
+
+
+@of_their_numpy
+@pytest.mark.parametrize("kind", [HeunDiscreteScheduler, FlowMatchHeunDiscreteScheduler], ids=["noise", "flow"])
+@pytest.mark.parametrize("num_steps", [3, 10])
+def test_a_heun_walk_is_that_of_diffusers(kind, num_steps):
+    """Theirs walk along x_0 + sigma noise, or along the straight path: for us, both are tables of two rates."""
+    scheduler = kind()
+    scheduler.set_timesteps(num_steps)
+    scheduler.sigmas = scheduler.sigmas.double()  # twice each, except for the first and the last
+    rates = torch.cat([scheduler.sigmas[:1], scheduler.sigmas[1::2]]).flip(0)
+    flow = kind is FlowMatchHeunDiscreteScheduler
+    path = GaussianPath(1 - rates if flow else torch.ones_like(rates), rates)
+
+    def guess(x, sigma):
+        return (2 * x / (1 + sigma)).sin()
+
+    def denoise(x_t, t):
+        return guess(x_t, rates[t])
+
+    x_T = rates[-1] * randn(4, 3)
+    ours = sample(denoise, x_T.shape, path, heun_step(denoise), x_T=x_T)
+    theirs = their_heun_walk(scheduler, guess, x_T)
+    assert (ours - theirs).abs().max() < (
+        3e-5 if flow else 1e-12
+    )  # a flow's step is float32 there, and divides by a sigma of 0.001
+
+
+@both_schedules
+def test_a_schedule_comes_from_diffusers_to_float32_rounding(make):
+    schedule = from_diffusers(theirs(DDPMScheduler, make))
+    assert torch.equal(schedule.beta[1:].float(), theirs(DDPMScheduler, make).betas)
+    assert (schedule.alpha_bar - make().alpha_bar).abs().max() < 1e-6
+
+
+def test_a_scheduler_without_betas_is_refused():
+    with pytest.raises(TypeError, match=r"FlowMatchEulerDiscreteScheduler has no betas.* straight_path"):
+        from_diffusers(FlowMatchEulerDiscreteScheduler())
+
+
+# smalldiffusion
+
+
+class Smalldiffusions:
+    """A network as its `samples` wants it: told sigma, and with guidance of its own kind."""
+
+    def __init__(self, conditional, unconditional):
+        self.conditional, self.unconditional = conditional, unconditional
+
+    def eval(self):
+        return self
+
+    def rand_input(self, B):
+        return torch.zeros(B, 3, dtype=torch.float64)
+
+    def predict_eps_cfg(self, x, sigma, cond, cfg_scale):
+        eps, without = ((x - denoise(x, sigma)) / sigma for denoise in (self.conditional, self.unconditional))
+        return eps + cfg_scale * (eps - without)
+
+
+@pytest.mark.parametrize("w", [0, 2.5])
+def test_a_guided_ddim_walk_is_that_of_smalldiffusion(w):
+    """It walks along x_0 + sigma noise. Its guidance scale is the paper's w, ours is 1 + w."""
+    from smalldiffusion import samples
+
+    rates = torch.cat([torch.zeros(1), torch.logspace(-2, 1, 10)]).double()
+    path, x_T = GaussianPath(torch.ones_like(rates), rates), rates[-1] * randn(4, 3)
+    guesses = [lambda x, sigma: (x / (1 + sigma)).sin(), lambda x, sigma: (x / (1 + sigma)).cos()]
+    one, other = (lambda x_t, t, guess=guess: guess(x_t, rates[t]) for guess in guesses)
+    ours = sample_steps(guided(one, other, 1 + w), x_T.shape, path, ddim_step, x_T=x_T)
+    theirs = samples(Smalldiffusions(*guesses), rates.flip(0), gam=1, mu=0, cfg_scale=w, batchsize=4, xt=x_T)
+    assert furthest((x for _, x, _ in ours), theirs) < 1e-11
 
 
 # The network's clock

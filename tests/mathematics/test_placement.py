@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from course_utils.editing import anagram, inpaint_step, sdedit
 from course_utils.forward import add_noise, forward_step, posterior, predict_noise, predict_x_0
+from course_utils.guidance import guided
 from course_utils.sampling import ddim_encode, ddim_step, ddpm_step, denoiser, sample
 from course_utils.schedule import at, cosine_schedule
+from course_utils.solvers import dpm_solver_2m, heun_step
 from course_utils.training import EMA, diffusion_loss, training_step
 from course_utils.unet import UNet, timestep_embedding
 
@@ -41,6 +44,13 @@ OUTPUTS = {
     "ddim_step, eta = 1": (lambda x: ddim_step(x, x, 5, 4, SCHEDULE, eta=1), SHAPE),
     "ddim_encode": (lambda x: ddim_encode(lambda x_t, t: x_t, x, SCHEDULE, [5, 10]), SHAPE),
     "sample from x_T": (lambda x: sample(lambda x_t, t: x_t, SHAPE, SCHEDULE, x_T=x), SHAPE),
+    "guided": (lambda x: guided(lambda x_t, t: x_t, lambda x_t, t: -x_t, 3)(x, INT), SHAPE),
+    "heun_step": (lambda x: heun_step(lambda x_t, t: x_t)(x, x, 5, 4, SCHEDULE), SHAPE),
+    "dpm_solver_2m": (lambda x: sample(lambda x_t, t: x_t, SHAPE, SCHEDULE, dpm_solver_2m(), x_T=x), SHAPE),
+    "sdedit": (lambda x: sdedit(lambda x_t, t: x_t, x, SCHEDULE, 0.5), SHAPE),
+    "inpaint_step": (lambda x: inpaint_step(ddpm_step, x, torch.ones_like(x))(x, x, 5, 4, SCHEDULE), SHAPE),
+    "inpaint_step, a mask of booleans": (lambda x: inpaint_step(ddpm_step, x, x > 0)(x, x, 5, 4, SCHEDULE), SHAPE),
+    "anagram": (lambda x: anagram(lambda x_t, t: x_t, lambda x_t, t: x_t)(x, INT), SHAPE),
     "diffusion_loss": (lambda x: diffusion_loss(lambda x_t, t: x_t, x, T, x, SCHEDULE), ()),
     "UNet": (lambda x: UNet(base_channels=8).to(x)(x, T), SHAPE),
     "UNet with labels": (lambda x: UNet(base_channels=8, condition=3).to(x)(x, T, T), SHAPE),

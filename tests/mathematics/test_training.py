@@ -15,8 +15,17 @@ from torch import nn
 
 from course_utils import training
 from course_utils.data import scale
-from course_utils.schedule import NoiseSchedule, cosine_schedule
-from course_utils.training import EMA, diffusion_loss, learning_rate, progress_line, steps_in, train, training_step
+from course_utils.schedule import NoiseSchedule, cosine_schedule, straight_path
+from course_utils.training import (
+    EMA,
+    diffusion_loss,
+    learning_rate,
+    normal_log_snr,
+    progress_line,
+    steps_in,
+    train,
+    training_step,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -728,3 +737,23 @@ def test_progress_tells_the_time_left(capsys):
 def test_progress_goes_with_train(run, capsys):
     run(callback=progress_line(STEPS))
     assert f"step {STEPS} of {STEPS}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", [straight_path(), cosine_schedule()], ids=["straight", "cosine"])
+def test_levels_with_a_normal_log_snr_lie_where_the_normal_distribution_puts_them(path):
+    draw_t = normal_log_snr(path, mean=0.5, std=1.5)
+    t = draw_t(100_000, path.T, torch.Generator().manual_seed(0))
+    assert t.dtype == torch.int64
+    for level in (100, 300, 500, 800):  # as likely as a log SNR above the level's
+        share = 1 - torch.distributions.Normal(0.5, 1.5).cdf(path.log_snr[level])
+        assert ((t <= level).double().mean() - share).abs() < 5 * (share * (1 - share) / 100_000) ** 0.5
+    extreme = normal_log_snr(path, std=100)(1000, path.T, torch.Generator().manual_seed(0))
+    assert (extreme.min(), extreme.max()) == (1, path.T)
+
+
+def test_on_the_straight_path_normal_log_snr_is_logit_normal():
+    """The same draws, in closed form: t / T = sigmoid(z), up to the rounding to a level (arXiv 2403.03206, eq. 19)."""
+    t = normal_log_snr(straight_path())(10_000, 1000, torch.Generator().manual_seed(0))
+    z = -torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    assert (t - (1000 * z.sigmoid()).ceil()).abs().max() <= 1
+    assert torch.equal(t, normal_log_snr(straight_path())(10_000, 1000, torch.Generator().manual_seed(0)))
