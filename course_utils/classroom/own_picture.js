@@ -37,6 +37,7 @@
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "A black square to draw on, with a mouse, a finger or a pen");
     canvas.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;  // the right one opens a menu
       event.preventDefault();
       canvas.setPointerCapture(event.pointerId);
       Object.assign(pen, { strokeStyle: "white", lineWidth: 2.2 * ZOOM, lineCap: "round", lineJoin: "round" });
@@ -47,6 +48,7 @@
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { last = null; });
 
     clear.type = "button";
+    clear.style.cssText = "display: block; height: 40px; line-height: 40px; margin: 6px 2px";
     clear.textContent = "Start again";
     clear.className = "lm-Widget jupyter-widgets jupyter-button widget-button";
     clear.addEventListener("click", () => { wipe(); clearTimeout(timer); timer = null; hand_over(""); });
