@@ -26,7 +26,7 @@
       const zoom = WIDTH / canvas.clientWidth, point = [event.offsetX * zoom, event.offsetY * zoom];
       pen.beginPath();
       pen.moveTo(...(last ?? point));
-      pen.lineTo(...point);
+      pen.lineTo(point[0] + 0.01, point[1]);  // a little more than nothing, so that a click makes a dot
       pen.stroke();
       last = point;
       soon();
