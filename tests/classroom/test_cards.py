@@ -41,6 +41,11 @@ def test_nothing_is_taken_for_html():
     assert "x < 1 & <b>" in plain(page)
 
 
+def test_a_word_between_asterisks_is_emphasised_but_not_a_product():
+    assert "the <em>mean</em>." in cards.paragraph("We want the *mean*.")
+    assert "<em>" not in cards.paragraph("Write `a*b*c`, a * b * c, **options or f(*args, *more).")
+
+
 def test_progress_counts_what_is_solved():
     card = cards.progress(MANY)
     assert repr(card).endswith("2 of 3 solved")
