@@ -290,9 +290,9 @@ DDIM_STEP = Exercise(
     hints=(
         "There are three parts: a share of `x_0_hat`, a share of the predicted noise, and sigma times fresh noise. "
         "Work out sigma first, from the rates at t and at s, and then the noise with `predict_noise`.",
-        "`signal_t, noise_t = rates(path, t, x_t)`, and `signal_s` and `noise_s` in the same way. The squares of the "
-        "two shares of noise add up to `noise_s**2`. `.to(x_t)` makes a coefficient fit the picture, and comes last.",
-        "`signal_s.to(x_t) * x_0_hat`, plus `(noise_s**2 - sigma**2).clamp(min=0).sqrt().to(x_t) * noise_hat`, plus "
-        "`sigma.to(x_t) * torch.randn(x_t.shape, generator=generator, dtype=x_t.dtype)`.",
+        "`signal_t, noise_t = path.signal_rate[t].item(), path.noise_rate[t].item()`, and `signal_s` and `noise_s` in "
+        "the same way. The squares of the two shares of noise add up to `noise_s**2`.",
+        "`signal_s * x_0_hat`, plus `max(noise_s**2 - sigma**2, 0) ** 0.5 * noise_hat`, plus "
+        "`sigma * randn_like(x_t, generator)`.",
     ),
 )
