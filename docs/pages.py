@@ -40,6 +40,7 @@ def fold_first_cell(app, doctree):
     """The cell that opens every notebook is for those who run it."""
     if app.env.docname.startswith("notebooks/"):
         cell = next(node for node in doctree.findall(nodes.container) if "cell" in node["classes"])
+        cell["hide_mode"] = None  # MyST-NB would fold it once more
         parent, place = cell.parent, cell.parent.index(cell)
         parent.insert(place + 1, nodes.raw("", "</details>", format="html"))
         parent.insert(
@@ -68,12 +69,23 @@ def describe_figures(app, doctree):
 
 
 def mark_wide_pictures(app, doctree):
-    """A row of pictures shrunk to a phone's width shows nothing: site.css has it scroll there."""
+    """A row of pictures, or small print, shrunk to a phone's width shows nothing: site.css has it scroll there.
+
+    A film does not scroll, because all of it moves at the same time.
+    """
     for image in doctree.findall(nodes.image):
         path = Path(app.srcdir, image["uri"])
-        if path.suffix == ".png" and path.is_file():
+        if path.suffix == ".png" and path.is_file() and "width" not in image:
             width, height = struct.unpack(">II", path.read_bytes()[16:24])
-            image["classes"] += ["wide"] * (width > 2.5 * height)
+            image["classes"] += ["wide"] * (width > 2.5 * height or width > 640)
+
+
+def mark_long_cells(app, doctree):
+    """On a phone, a sentence in a table of three columns or more would be a word wide and a screen high."""
+    for table in doctree.findall(nodes.tgroup):
+        if table["cols"] > 2:
+            for cell in table.findall(nodes.entry):
+                cell["classes"] += ["long"] * (len(cell.astext()) > 40)
 
 
 def replace_remote_pictures(app, doctree):
@@ -96,6 +108,16 @@ def keep_punctuation(app, doctree):
         if isinstance(after, nodes.Text) and (found := PUNCTUATION.match(after)):
             parent[place + 1] = nodes.Text(after[found.end() :])
             parent[place] = nodes.inline("", "", formula, nodes.Text(found[0]), classes=["together"])
+
+
+UNITS = re.compile(r"(?<=\d) (?=(%|ms|s|min|M|MB|GB|dB)(?!\w))")
+
+
+def keep_units(app, doctree):
+    """No line begins with the unit of the number before it."""
+    for text in list(doctree.findall(nodes.Text)):
+        if UNITS.search(text) and not isinstance(text.parent, nodes.literal | nodes.FixedTextElement | nodes.math):
+            text.parent.replace(text, nodes.Text(UNITS.sub("\N{NO-BREAK SPACE}", text)))
 
 
 def draw_dashes(app, doctree):
@@ -152,7 +174,9 @@ def setup(app):
         fold_first_cell,
         describe_figures,
         mark_wide_pictures,
+        mark_long_cells,
         keep_punctuation,
+        keep_units,
         draw_dashes,
     ):
         app.connect("doctree-read", change)

@@ -20,6 +20,7 @@ of other code, all of it (if it is not long) and what it prints. The full text i
 import base64
 import importlib.metadata
 import json
+import math
 import re
 import struct
 import sys
@@ -40,6 +41,8 @@ TYPES = {*BEGINS, "fragment", "notes", "skip"}
 PRINTED = 4  # lines of text that fit below a figure
 LONG = 12  # code with more lines than this shows only what it prints
 TALL = 1.6  # figures whose width is less than this times their height stand beside the text, not below it
+LESS_TALL = 1.9  # the same if there is text above and below, which leaves less room
+HALF = 45  # letters of code that fit into a line beside a figure
 
 
 def mathjax():
@@ -121,7 +124,12 @@ def heading(text):
 
 def to_html(text):
     page = MarkdownWithMath(renderer=IPythonRenderer(escape=False, exclude_anchor_links=True)).render(text)
+    page = FORMULA.sub(lambda found: f"<span class='together'>{found[0]}</span>" if found["dot"] else found[0], page)
     return re.sub(r'<a href="(?!https?:)([^"]*)"[^>]*>(.*?)</a>', linked, page, flags=re.DOTALL)
+
+
+# A formula with the punctuation after it, which must not begin a line; or what has no formulas
+FORMULA = re.compile(r"<pre.*?</pre>|<code.*?</code>|\$\$.*?\$\$|\$[^$]+\$(?P<dot>[.,;:!?)]+)?", flags=re.DOTALL)
 
 
 def linked(match):
@@ -148,17 +156,19 @@ def figures(cell):
 
 
 def printed(cell):
-    """What a cell printed, or its value."""
+    """What a cell printed, or its value. What a figure parts stands on two lines."""
     texts = [
-        output.text if output.output_type == "stream" else output.get("data", {}).get("text/plain", "")
+        output.text.strip("\n").rstrip(" ")
+        if output.output_type == "stream"
+        else output.get("data", {}).get("text/plain", "")
         for output in cell.get("outputs", [])
         if not {"image/png", "text/html"} & set(output.get("data", {}))
     ]
-    return "".join(texts).strip()
+    return "\n".join(texts).strip()
 
 
-def shown(cell):
-    """What a slide shows of a cell, as HTML. The slide itself has the heading."""
+def shown(cell, letters=None):
+    """What a slide shows of a cell, as HTML. The slide itself has the heading. letters: that fit into a line."""
     if cell.cell_type == "markdown":
         return to_html("\n\n".join(block for block in essence(cell.source) if not block.startswith("#")))
     if "exercise" in cell.metadata.get("tags", []):
@@ -167,9 +177,8 @@ def shown(cell):
     output = f"<pre class='printed'>{escape(text)}</pre>" if text else ""
     if not figures(cell):
         return (code_to_html(cell.source) if len(cell.source.splitlines()) <= LONG else "") + output
-    return "".join(map(figure_to_html, *zip(*figures(cell), strict=True))) + (
-        output if len(text.splitlines()) <= PRINTED else ""
-    )
+    lines = sum(math.ceil(len(line) / letters) if letters else 1 for line in text.splitlines())
+    return "".join(map(figure_to_html, *zip(*figures(cell), strict=True))) + (output if lines <= PRINTED else "")
 
 
 def figure_to_html(picture, words, stated=None):
@@ -192,12 +201,14 @@ def slide_to_html(cells, section):
         level = 1 if cells[0].source.lstrip().startswith("# ") else 2
         title = f"<h{level}>{inline(section)}</h{level}>"
     projected = [cell for cell in cells if slide_type(cell) != "notes"]
-    parts = [f"<div class='{classes(cell)}'>{shown(cell)}</div>" for cell in projected]
-    if beside(projected):
+    half = HALF if beside(projected) else None
+    parts = [f"<div class='{classes(cell)}'>{shown(cell, half)}</div>" for cell in projected]
+    if half:
         at = next(i for i, cell in enumerate(projected) if cell.cell_type == "code" and figures(cell))
         before, after = "".join(parts[:at]), "".join(parts[at + 1 :])
         columns = [f"<div class='words'>{words}</div>" if words else "" for words in (before, after)]
-        parts = [f"<div class='beside'>{columns[0]}{parts[at]}{columns[1]}</div>"]
+        kind = "beside around" if before and after else "beside"
+        parts = [f"<div class='{kind}'>{columns[0]}{parts[at]}{columns[1]}</div>"]
     body = title + "".join(parts) + f"<aside class='notes'>{notes(cells)}</aside>"
     return f"<section aria-label='{escape(re.sub(r'[$`*]', '', section), quote=True)}'>{body}</section>"
 
@@ -207,12 +218,13 @@ def classes(cell):
 
 
 def beside(cells):
-    """Whether one cell of a slide draws, its figures are tall, and there are words on at most one side of them."""
+    """Whether one cell of a slide draws, there are words too, and its figures are tall."""
     drawn = [i for i, cell in enumerate(cells) if cell.cell_type == "code" and figures(cell)]
-    if len(drawn) != 1 or len(cells) == 1 or 0 < drawn[0] < len(cells) - 1:
+    if len(drawn) != 1 or len(cells) == 1:
         return False
     sizes = [size(picture) for picture, _, _ in figures(cells[drawn[0]])]
-    return TALL * sum(height / width for width, height in sizes) > 1
+    tall = LESS_TALL if 0 < drawn[0] < len(cells) - 1 else TALL
+    return tall * sum(height / width for width, height in sizes) > 1
 
 
 def notes(cells):

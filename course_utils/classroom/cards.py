@@ -62,12 +62,14 @@ def box(page, colour):
 CODE = re.compile(
     r"`([^`\n]+)`|((?:[\w.]*\w_\w[\w.]*|\.\w+|torch\.[\w.]*\w)\([^()\n]*\)|[\w.]*\w_\w*\w|torch\.[\w.]*\w)"
 )
+EMPHASIS = re.compile(r"(?<![\w*])\*(\w+)\*(?![\w*])")
 
 
 def paragraph(text):
-    """Words as HTML, with code set as code."""
+    """Words as HTML, with code set as code, and a *word* between asterisks emphasised."""
     coded = CODE.sub(lambda found: f"<code>{found[1] or found[2]}</code>", escape(text.strip(), quote=False))
-    return f'<div style="margin-top: 0.4em">{coded.replace(chr(10), "<br>")}</div>' if text.strip() else ""
+    said = EMPHASIS.sub(r"<em>\1</em>", coded).replace("\n", "<br>")
+    return f'<div style="margin-top: 0.4em">{said}</div>' if said else ""
 
 
 def table(values):

@@ -26,7 +26,7 @@
       const zoom = WIDTH / canvas.clientWidth, point = [event.offsetX * zoom, event.offsetY * zoom];
       pen.beginPath();
       pen.moveTo(...(last ?? point));
-      pen.lineTo(...point);
+      pen.lineTo(point[0] + 0.01, point[1]);  // a little more than nothing, so that a click makes a dot
       pen.stroke();
       last = point;
       soon();
@@ -37,6 +37,7 @@
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "A black square to draw on, with a mouse, a finger or a pen");
     canvas.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;  // the right one opens a menu
       event.preventDefault();
       canvas.setPointerCapture(event.pointerId);
       Object.assign(pen, { strokeStyle: "white", lineWidth: 2.2 * ZOOM, lineCap: "round", lineJoin: "round" });
@@ -47,6 +48,7 @@
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { last = null; });
 
     clear.type = "button";
+    clear.style.cssText = "display: block; height: 40px; line-height: 40px; margin: 6px 2px";
     clear.textContent = "Start again";
     clear.className = "lm-Widget jupyter-widgets jupyter-button widget-button";
     clear.addEventListener("click", () => { wipe(); clearTimeout(timer); timer = null; hand_over(""); });

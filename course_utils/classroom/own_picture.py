@@ -22,6 +22,7 @@ from course_utils.forward import add_noise
 SIDE = 28
 SCRIPT = Path(__file__).with_suffix(".js")
 LEVELS = (0, 100, 300, 500, 700, 900)
+TALL = dict(height="40px")  # for a finger
 STANDS_IN = "A smiley, until you draw in the black square or take a file"
 
 
@@ -38,7 +39,7 @@ def ask(path, description):
     own = OwnPicture(path)
     display(HTML(f"<script>{SCRIPT.read_text(encoding='utf-8').replace('PLACE', own.place)}</script>"))
     display(own.box)
-    plotting.show_images(own.noised(), description, titles=[f"t = {t}" for t in LEVELS], columns=6, size=0.9)
+    plotting.show_images(own.noised(), description, titles=[f"t = {t}" for t in LEVELS], columns=6, size=1.05)
     return own
 
 
@@ -49,9 +50,9 @@ class OwnPicture:
         self.path, self.chosen, self.whose = path, smiley(), STANDS_IN
         self.place = f"own-picture-{uuid.uuid4().hex}"
         self.text = ipywidgets.Textarea(layout=dict(display="none"))
-        self.file = ipywidgets.FileUpload(accept="image/*", multiple=False, description="Or take a file")
-        self.swap = ipywidgets.Checkbox(description="swap light and dark", indent=False)
-        self.shown = ipywidgets.Image(format="png", layout=dict(max_width="100%"))
+        self.file = ipywidgets.FileUpload(accept="image/*", multiple=False, description="Or take a file", layout=TALL)
+        self.swap = ipywidgets.Checkbox(description="swap light and dark", indent=False, layout=TALL)
+        self.shown = ipywidgets.Image(format="png", layout=dict(max_width="100%", align_self="flex-start"))
         self.words = ipywidgets.HTML()
         drawing = ipywidgets.VBox([self.text])
         drawing.add_class(self.place)

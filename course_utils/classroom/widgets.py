@@ -81,9 +81,12 @@ def fixed_noise(image):
     return torch.randn(image.shape, generator=torch.Generator().manual_seed(0), dtype=image.dtype).to(image.device)
 
 
-def nine_levels(T):
-    """Nine levels, evenly spaced from 0 to T: (9,) int64."""
-    return torch.linspace(0, T, 9).round().long()
+STILLS = 5  # pictures side by side in a still, so that they can be read on a phone
+
+
+def even_levels(T, number=STILLS):
+    """Levels, evenly spaced from 0 to T: (number,) int64."""
+    return torch.linspace(0, T, number).round().long()
 
 
 def parts(x_0, t, noise, schedule):
@@ -106,10 +109,10 @@ def noise_slider(image, schedule, description):
     Args:
         image: (1, C, H, W) within -1 .. 1, C = 1 or 3.
         schedule: a NoiseSchedule, or any other path.
-        description: the static figure in words: three rows, the picture's part, the noise's and x_t, at nine levels.
+        description: the static figure in words: three rows, the picture's part, the noise's and x_t, at five levels.
     """
     display(noise_slider_box(image, schedule))
-    levels = nine_levels(schedule.T)
+    levels = even_levels(schedule.T)
     of_picture, of_noise = parts_at(image, levels, fixed_noise(image), schedule)
     plotting.show_rows(
         {"picture's part": of_picture, "noise's part": of_noise, "sum: x_t": of_picture + of_noise},
@@ -146,7 +149,7 @@ def schedule_designer(image, description):
     Args:
         image: (1, C, H, W) within -1 .. 1, C = 1 or 3.
         description: the static figure in words: three rows, linear with T = 1000, linear with T = 50 and the same
-            betas, and cosine with T = 50, at nine levels from 0 to T.
+            betas, and cosine with T = 50, at five levels from 0 to T.
     """
     display(schedule_designer_box(image))
     schedules = {
@@ -155,9 +158,9 @@ def schedule_designer(image, description):
         "cosine, T = 50": cosine_schedule(50),
     }
     plotting.show_rows(
-        {name: sum(parts_at(image, nine_levels(its.T), fixed_noise(image), its)) for name, its in schedules.items()},
+        {name: sum(parts_at(image, even_levels(its.T), fixed_noise(image), its)) for name, its in schedules.items()},
         description,
-        titles=["t = 0", "T / 8", "T / 4", "3T / 8", "T / 2", "5T / 8", "3T / 4", "7T / 8", "t = T"],
+        titles=["t = 0", "T / 4", "T / 2", "3T / 4", "t = T"],
     )
 
 
@@ -227,7 +230,7 @@ def fill(figure, schedule, image):
     right.lines[0].set_data(range(1, schedule.T + 1), schedule.snr[1:])
     for axis in (left, right):
         axis.set(xlim=(0, schedule.T), xticks=[0, schedule.T // 2, schedule.T])
-    levels = nine_levels(schedule.T)
+    levels = even_levels(schedule.T, 9)
     row = sum(parts_at(image, levels, fixed_noise(image), schedule))
     below.images[0].set_data(in_colour(plotting.tile(row, columns=9)))
     below.set_xticklabels(levels.tolist())
@@ -340,11 +343,11 @@ def trajectory_scrubber(states, description):
     Args:
         states: what `sample_steps` yields, (s, x_s, x_0_hat) after each step, as a list or straight from it; the images
             are (B, C, H, W) within -1 .. 1, C = 1 or 3, preferably a few.
-        description: the static figure in words: two rows, x_t and x_0_hat of the first image, at nine steps.
+        description: the static figure in words: two rows, x_t and x_0_hat of the first image, at five steps.
     """
     states = list(states)
     display(trajectory_scrubber_box(states))
-    seen = [states[i] for i in torch.linspace(0, len(states) - 1, min(9, len(states))).round().int().tolist()]
+    seen = [states[i] for i in even_levels(len(states) - 1, min(STILLS, len(states))).tolist()]
     plotting.show_rows(
         {"x_t": torch.cat([x[:1] for _, x, _ in seen]), "x_0_hat": torch.cat([x_0_hat[:1] for _, _, x_0_hat in seen])},
         description,

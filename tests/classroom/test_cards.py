@@ -41,6 +41,11 @@ def test_nothing_is_taken_for_html():
     assert "x < 1 & <b>" in plain(page)
 
 
+def test_a_word_between_asterisks_is_emphasised_but_not_a_product():
+    assert "the <em>mean</em>." in cards.paragraph("We want the *mean*.")
+    assert "<em>" not in cards.paragraph("Write `a*b*c`, a * b * c, **options or f(*args, *more).")
+
+
 def test_progress_counts_what_is_solved():
     card = cards.progress(MANY)
     assert repr(card).endswith("2 of 3 solved")
@@ -56,6 +61,10 @@ def test_values_are_those_that_differ_most():
     assert comparing.side_by_side(found, expected) == ("0   at [1, 1]", "-0.5   at [1, 1]")
     assert comparing.side_by_side(0.31, torch.tensor(0.52)) == ("0.31", "0.52")
     assert comparing.side_by_side(torch.full((2,), torch.nan), torch.zeros(2)) == ("nan   at [0]", "0   at [0]")
+    assert comparing.side_by_side(torch.tensor([torch.inf, 1.0]), torch.tensor([torch.inf, 2.0])) == (
+        "1   at [1]",
+        "2   at [1]",
+    )
     assert comparing.side_by_side(torch.zeros(2), torch.zeros(3)) is None
 
 

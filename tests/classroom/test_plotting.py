@@ -16,7 +16,7 @@ from course_utils.unet import UNet
 def shown(monkeypatch):
     """Collects what the helpers would show: (figure, description)."""
     figures = []
-    monkeypatch.setattr(plotting, "show", lambda figure, description: figures.append((figure, description)))
+    monkeypatch.setattr(plotting, "show", lambda figure, words, **options: figures.append((figure, words)))
     yield figures
     plt.close("all")
 
@@ -51,6 +51,24 @@ def test_show_displays_the_description_in_words_and_closes_the_figure(capsys):
     plotting.show(figure, "black & white")
     assert "<IPython.core.display.HTML object>" in capsys.readouterr().out
     assert not plt.fignum_exists(figure.number)
+
+
+def test_a_sharp_figure_has_twice_as_many_pixels_in_the_same_width(monkeypatch):
+    widths = []
+
+    def display(shown, metadata=None, display_id=None):
+        if metadata:
+            file = io.BytesIO()
+            shown.savefig(file, bbox_inches="tight", dpi=shown.dpi)
+            widths.append((Image.open(file).width, metadata["image/png"]["width"]))
+
+    monkeypatch.setattr("IPython.display.display", display)
+    figure = plt.figure(figsize=(3, 2), dpi=100)
+    figure.add_axes((0, 0, 1, 1)).axis("off")
+    figure.text(0.5, 0.5, "small print")
+    plotting.show(figure, "a line", sharp=True)
+    [(pixels, width)] = widths
+    assert pixels == pytest.approx(2 * width, abs=2)
 
 
 def test_growing_rows_shows_one_figure_and_then_redraws_it(monkeypatch):

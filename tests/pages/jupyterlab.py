@@ -226,7 +226,7 @@ mine = own_picture.ask(cosine_schedule(), "A smiley at six levels of noise, from
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_drawing_reaches_the_kernel_and_its_noised_pictures_change(lab, page, theme):
-    """A stroke with the mouse, "Start again", and a file."""
+    """A stroke and a dot with the mouse, "Start again", and a file."""
     opened(lab, page, [nbformat.v4.new_code_cell(DRAW_HERE), nbformat.v4.new_code_cell("pass")], f"drawing_{theme}")
     if theme == "dark":
         page.get_by_role("menuitem", name="Settings", exact=True).click()
@@ -244,12 +244,15 @@ def test_a_drawing_reaches_the_kernel_and_its_noised_pictures_change(lab, page, 
     page.mouse.move(place["x"] + 210, place["y"] + 210, steps=20)
     page.mouse.up()
     page.mouse.move(place["x"] + 210, place["y"] + 70, steps=5)  # the button is up: no line
+    page.mouse.click(place["x"] + 210, place["y"] + 70)  # a dot
     expect(says.get_by_text("Your drawing")).to_be_visible(timeout=MINUTE)
     page.wait_for_timeout(1000)
     assert picture(page).get_attribute("src") != smiley
     save(page, f"own_picture_{theme}")
-    answer(page, "print([int(mine.picture[0, 0, y, x] > 0) for y, x in ((14, 7), (21, 14), (14, 21), (7, 14))])")
-    expect(page.get_by_text("[1, 1, 0, 0]")).to_be_visible(timeout=MINUTE)
+    answer(
+        page, "print([int(mine.picture[0, 0, y, x] > 0) for y, x in ((14, 7), (21, 14), (14, 21), (7, 14), (7, 21))])"
+    )
+    expect(page.get_by_text("[1, 1, 0, 0, 1]")).to_be_visible(timeout=MINUTE)
     page.get_by_role("button", name="Start again").click()
     expect(says.get_by_text("A smiley")).to_be_visible(timeout=MINUTE)
     with page.expect_file_chooser() as chooser:

@@ -127,7 +127,12 @@ def how_far(found, expected):
         return float("inf")
     if not (isinstance(found, torch.Tensor) and isinstance(expected, torch.Tensor) and found.shape == expected.shape):
         return 0.0
-    return (found - expected).detach().abs().double().nan_to_num(float("inf")).amax().item() if found.numel() else 0.0
+    return apart(found.detach(), expected.detach()).double().amax().item() if found.numel() else 0.0
+
+
+def apart(found, expected):
+    """How far off each value is: not at all where both are the same infinity, and without bound where one is NaN."""
+    return (found - expected).abs().masked_fill(found == expected, 0).nan_to_num(float("inf"))
 
 
 def beyond(found, expected, tolerance):
@@ -145,7 +150,7 @@ def side_by_side(found, expected):
     if found.is_complex() or found.dtype != expected.dtype:
         return None
     found, expected = found.detach().double(), expected.detach().double()
-    worst = (found - expected).abs().nan_to_num(float("inf")).argmax()
+    worst = apart(found, expected).argmax()
     place = [int(i) for i in torch.unravel_index(worst, found.shape)]
     return tuple(f"{values.flatten()[worst]:.6g}   at {place}" for values in (found, expected))
 

@@ -78,7 +78,7 @@ DDPM_STEP = Exercise(
         Mistake(
             ddpm_with(noise=lambda x, generator: randn_like(x[:1], generator)),
             "All the images in the batch get the same noise, so they are not drawn independently. Draw as many values "
-            "as `x_t` has: `torch.randn(x_t.shape, ...)`.",
+            "as `x_t` has: `randn_like(x_t, generator)`.",
         ),
         Mistake(
             ddpm_with(noise=lambda x, generator: torch.rand(x.shape, generator=generator, dtype=x.dtype)),
@@ -88,7 +88,7 @@ DDPM_STEP = Exercise(
         Mistake(
             ddpm_with(noise=lambda x, generator: torch.randn(x.shape, dtype=x.dtype)),
             "The step is right, but it ignores `generator`, so the same seed will not give the same picture twice. "
-            "Pass it on: `torch.randn(..., generator=generator)`. `None` is fine there.",
+            "Pass it on: `randn_like(x_t, generator)`.",
         ),
         Mistake(
             ddpm_with(posterior=lambda x_0, x_t, t, path, s: posterior(x_0, x_t, t, path)),
@@ -126,8 +126,8 @@ DDPM_STEP = Exercise(
         "to draw from a Gaussian with this mean and this variance.",
         "A draw is `mean + sqrt(variance) * noise`, with the noise from N(0, 1), in `x_t`'s shape and dtype. Don't "
         "forget to pass on `s` and `generator`.",
-        "`mean, variance = posterior(x_0_hat, x_t, t, path, s)`, and then `torch.randn(x_t.shape, "
-        "generator=generator, dtype=x_t.dtype)` for the noise.",
+        "`mean, variance = posterior(x_0_hat, x_t, t, path, s)`, and then `mean + variance.sqrt() * ...`, with the "
+        "noise from `randn_like(x_t, generator)`.",
     ),
 )
 
@@ -290,9 +290,9 @@ DDIM_STEP = Exercise(
     hints=(
         "There are three parts: a share of `x_0_hat`, a share of the predicted noise, and sigma times fresh noise. "
         "Work out sigma first, from the rates at t and at s, and then the noise with `predict_noise`.",
-        "`signal_t, noise_t = rates(path, t, x_t)`, and `signal_s` and `noise_s` in the same way. The squares of the "
-        "two shares of noise add up to `noise_s**2`. `.to(x_t)` makes a coefficient fit the picture, and comes last.",
-        "`signal_s.to(x_t) * x_0_hat`, plus `(noise_s**2 - sigma**2).clamp(min=0).sqrt().to(x_t) * noise_hat`, plus "
-        "`sigma.to(x_t) * torch.randn(x_t.shape, generator=generator, dtype=x_t.dtype)`.",
+        "`signal_t, noise_t = path.signal_rate[t].item(), path.noise_rate[t].item()`, and `signal_s` and `noise_s` in "
+        "the same way. The squares of the two shares of noise add up to `noise_s**2`.",
+        "`signal_s * x_0_hat`, plus `max(noise_s**2 - sigma**2, 0) ** 0.5 * noise_hat`, plus "
+        "`sigma * randn_like(x_t, generator)`.",
     ),
 )

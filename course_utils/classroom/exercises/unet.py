@@ -197,7 +197,7 @@ RES_BLOCK = Exercise(
         ),
         Mistake(
             block_with(add=lambda h, shift: h * (1 + shift[:, :, None, None])),
-            "Here the time scales `h`. That is half of what our ResBlock does. This older form only adds: "
+            "Here the time scales `h`. Our own block will do that, too, but this older form only adds: "
             "`h + time(...)`, with no factor.",
         ),
         Mistake(
@@ -254,8 +254,7 @@ RES_BLOCK = Exercise(
         ),
     ),
     hints=(
-        "Three lines, as in the forward method of `ResBlock`: the first half; the time; the second half plus "
-        "`skip(x)`. Only the middle line is different.",
+        "Three lines, one for each point of the task: the first half; the time; the second half plus `skip(x)`.",
         "`time(F.silu(embedding))` has shape `(B, C)`. `h` has `(B, C, H, W)`. What do you have to append to the "
         "shape, so that each channel of each image gets one number?",
         "`h = h + time(F.silu(embedding))[:, :, None, None]`, between `conv1` and `norm2`.",

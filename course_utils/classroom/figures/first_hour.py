@@ -37,8 +37,15 @@ def emerge(kinds, num_steps=50):
 def thirty_garments(description):
     """A film: three garments of each of the ten kinds come out of noise, six in a row."""
     kinds = torch.arange(10).repeat_interleave(3)
-    frames = [(31 * plotting.tile(x, columns=6)).round() / 31 for x in emerge(kinds)]  # 32 greys keep the file small
-    plotting.show_film(frames[::2], description, seconds=4, hold=2.5)
+    states = list(emerge(kinds))
+    frames = [few_colours(plotting.tile(x, columns=6)) for x in [*states[:-1:3], states[-1]]]
+    large = [frame.repeat_interleave(3, 0).repeat_interleave(3, 1) for frame in frames]  # a browser would blur them
+    plotting.show_film(large, description, seconds=4, hold=2.5, zoom=1)
+
+
+def few_colours(frame):
+    """16 values for each channel keep the file of a film small."""
+    return (15 * frame).round() / 15
 
 
 # A kind to choose
@@ -54,7 +61,8 @@ def choose_a_kind(description):
 def chooser_box(first):
     kind = ipywidgets.ToggleButtons(options=list(CLASSES), value="Bag", style=dict(button_width="7em"))
     again = ipywidgets.Button(description="Six more")
-    picture, words = ipywidgets.Image(format="png", layout=dict(max_width="100%")), ipywidgets.HTML()
+    picture = ipywidgets.Image(format="png", layout=dict(max_width="100%", align_self="flex-start"))
+    words = ipywidgets.HTML()
 
     def show(x, text):
         picture.value = widgets.png(widgets.enlarged(plotting.tile(x, columns=6)))
@@ -137,7 +145,7 @@ def points_walk(description, count=120):
     start = torch.randn(count, 2, generator=torch.Generator().manual_seed(2))
     walk = [start, *(x for _, x, _ in sampling.sample_steps(denoise, start.shape, cosine, num_steps=50, x_T=start))]
     jump, frames = denoise(start, cosine.T), []
-    figure, clouds = Figure(figsize=(5.5, 3.0), dpi=80, layout="constrained"), []
+    figure, clouds = Figure(figsize=(5.5, 3.0), dpi=120, layout="constrained"), []
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2)
     for axis in axes:
@@ -150,7 +158,7 @@ def points_walk(description, count=120):
         clouds[1].set_offsets(walk[step])
         axes[0].set_title(f"one go: {'done' if step else 'before'}", fontsize=10)
         axes[1].set_title(f"fifty steps: {step}", fontsize=10)
-        frames.append(plotting.drawn(figure))
+        frames.append(few_colours(plotting.drawn(figure)))
     plotting.show_film([frames[0], *frames], description, seconds=4, hold=2.5, zoom=1)
 
 
@@ -165,7 +173,7 @@ def there_and_back(forth, back, levels, description):
         levels: N whole numbers, rising from 0 to T.
     """
     count, right = len(levels), len(levels) - 0.5
-    figure = plt.figure(figsize=(5.5, 3.2))
+    figure = plt.figure(figsize=(6.6, 3.84))
     axis = figure.add_axes((0, 0, 1, 1))
     for y, row, colour, sign in ((1.75, forth, BLUE, 1), (0, back, ORANGE, -1)):
         for i, picture in enumerate(row):

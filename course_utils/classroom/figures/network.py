@@ -26,7 +26,7 @@ FILL = {  # what kind of part has which colour: edge and inside
     "Upsample": (GREEN, "#DDF2EB"),
     "time": ("#B07800", "#FDF3DC"),
 }
-KINDS = {"Sequential": "convolution"}  # a box says something kinder than the name of the class
+KINDS = {"conv_in": "fold, convolve", "conv_out": "convolve, unfold"}  # kinder than the name of the class
 TIME = "#B07800"
 BEHIND = [matplotlib.patheffects.withStroke(linewidth=4, foreground="white")]
 
@@ -39,7 +39,7 @@ def canvas(width, height):
     return axis
 
 
-def box(axis, x, y, lines, kind, width=1.16, height=0.56):
+def box(axis, x, y, lines, kind, width=1.2, height=0.56):
     """A box around (x, y) with its lines of text, the first one bold."""
     edge, inside = FILL[kind]
     corner = (x - width / 2, y - height / 2)
@@ -48,9 +48,9 @@ def box(axis, x, y, lines, kind, width=1.16, height=0.56):
     )
     axis.add_patch(shape)
     for i, line in enumerate(lines):
-        at_height = y + 0.17 * ((len(lines) - 1) / 2 - i)
+        at_height = y + 0.172 * ((len(lines) - 1) / 2 - i)
         weight = "bold" if i == 0 else "normal"
-        axis.text(x, at_height - 0.01, line, ha="center", va="center", fontsize=9, fontweight=weight, zorder=4)
+        axis.text(x, at_height - 0.01, line, ha="center", va="center", fontsize=9.5, fontweight=weight, zorder=4)
 
 
 def arrow(axis, *points, colour=BLACK, style="-", width=1.4):
@@ -86,28 +86,34 @@ def thumbnail(axis, x, y, image, side=0.62):
 def show_network(unet, description, side=28):
     """A UNet as a U: the way down on the left, the way up on the right, time in the middle, the shortcut on top.
 
-    The boxes are the rows of `shapes_through`, for pictures of side x side pixels.
+    The boxes are the rows of `shapes_through`, for pictures of side x side pixels. A dotted line separates the sizes.
     """
     rows = shapes_through(unet, torch.zeros(1, unet.config["in_channels"], side, side), torch.ones(1))
-    up = [name for name, _, _ in rows if name.startswith("up")]
-    partners, height = skips_of(rows), ROW * (len(up) + 1.35) + 2.05
-    axis, top = canvas(WIDE, height), height - 2.62
-    places = {name: (RIGHT, top - ROW * i) for i, name in enumerate(reversed(up))}
+    shapes, partners = {name: shape for name, _, shape in rows}, skips_of(rows)
+    up, heights, y = [name for name, _, _ in reversed(rows) if name.startswith("up")], {}, 0
+    for above, name in pairwise(["conv_out", *up]):
+        y -= ROW + (BETWEEN if shapes[above][1:] != shapes[name][1:] else 0)
+        heights[name] = y
+    height = 1.86 - heights["up.0"] + 1.15 * ROW + HALF_HEIGHT + 0.04
+    axis, top = canvas(WIDE, height), height - 1.86
+    places = {name: (RIGHT, top + y) for name, y in heights.items()}
     places |= {skip: (LEFT, places[block][1]) for block, skip in partners.items()}
-    bottom = top - ROW * (len(up) + 0.15)
+    bottom = places["up.0"][1] - 1.15 * ROW
     places |= {f"middle.{i}": (x, bottom) for i, x in enumerate((LEFT, CENTRE, RIGHT))}
-    places["conv_out"] = (RIGHT, height - 1.9)
+    places["conv_out"] = (RIGHT, top)
+    draw_sizes(axis, ["conv_out", *up], shapes, places)
     for name, kind, shape in rows:
-        box(axis, *places[name], (name, KINDS.get(kind, kind), in_numbers(shape)), kind)
+        box(axis, *places[name], (name, KINDS.get(name, kind), in_numbers(shape)), kind)
     draw_way(axis, [places[name] for name, _, _ in rows])
-    draw_skips(axis, rows, partners, places)
+    draw_skips(axis, shapes, partners, places)
     draw_ends(axis, unet, height, places, side)
     draw_time(axis, unet, height, rows, places)
-    plotting.show(axis.figure, description)
+    plotting.show(axis.figure, description, sharp=True)
 
 
-WIDE, LEFT, CENTRE, RIGHT, ROW = 4.6, 0.68, 2.3, 3.92, 0.74  # inches
-HALF_WIDTH, HALF_HEIGHT = 0.58, 0.28  # of a box
+WIDE, LEFT, CENTRE, RIGHT, ROW, BETWEEN = 4.28, 0.62, 2.14, 3.66, 0.74, 0.22  # inches; BETWEEN: where the size changes
+HALF_WIDTH, HALF_HEIGHT = 0.6, 0.28  # of a box
+SHARE = 2.8  # where the shortcut meets the time
 
 
 def in_numbers(shape):
@@ -120,6 +126,15 @@ def skips_of(rows):
     return {name: left.pop() for name, kind, _ in rows if name.startswith("up") and kind == "ResBlock"}
 
 
+def draw_sizes(axis, names, shapes, places):
+    """A dotted line wherever the pictures above and below it differ in size, and the size below it."""
+    for above, name in pairwise(names):
+        if shapes[above][1:] != shapes[name][1:]:
+            y = places[name][1] + HALF_HEIGHT + 0.25
+            axis.plot((0.02, WIDE - 0.02), (y, y), ":", color="#777777", linewidth=1.2, zorder=0.5)
+            note(axis, CENTRE - 0.07, y - 0.11, f"{in_numbers(shapes[name][1:])} pixels", "#555555", 8.5, ha="right")
+
+
 def draw_way(axis, places):
     """Arrows from each box to the next: down, along the bottom, and up."""
     for (x0, y0), (x1, y1) in pairwise(places):
@@ -130,13 +145,12 @@ def draw_way(axis, places):
             arrow(axis, (x0 + HALF_WIDTH, y0), (x1 - HALF_WIDTH, y1))
 
 
-def draw_skips(axis, rows, partners, places):
-    channels = {name: shape[0] for name, _, shape in rows}
+def draw_skips(axis, shapes, partners, places):
     for block, skip in partners.items():
-        y = places[block][1] + 0.11
+        y = places[block][1] + 0.08
         arrow(axis, (LEFT + HALF_WIDTH, y), (RIGHT - HALF_WIDTH, y), colour=BLUE, style="--")
-        note(axis, 1.78, y + 0.1, "skip", BLUE)
-        note(axis, 2.82, y + 0.1, f"+ {channels[skip]} channels", BLUE)
+        note(axis, (LEFT + HALF_WIDTH + CENTRE) / 2, y + 0.1, "skip", BLUE)
+        note(axis, (RIGHT - HALF_WIDTH + CENTRE) / 2, y + 0.1, f"+ {shapes[skip][0]} channels", BLUE)
 
 
 def draw_ends(axis, unet, height, places, side):
@@ -148,15 +162,16 @@ def draw_ends(axis, unet, height, places, side):
     picture, noise = boot_at(300, side)
     thumbnail(axis, LEFT, height - 0.74, picture)
     thumbnail(axis, RIGHT, height - 0.74, noise)
-    y, (_, entrance), (_, exit) = height - 1.38, places["conv_in"], places["conv_out"]
-    arrow(axis, (LEFT, y), (CENTRE - 0.12, y), colour=ORANGE)
-    arrow(axis, (CENTRE + 0.12, y), (RIGHT - 0.12, y), colour=ORANGE)
+    y, (_, entrance), (_, exit) = height - 1.34, places["conv_in"], places["conv_out"]
+    axis.add_patch(Circle((LEFT, y), 0.045, color=ORANGE, zorder=3))
+    arrow(axis, (LEFT, y), (SHARE - 0.12, y), colour=ORANGE)
+    arrow(axis, (SHARE + 0.12, y), (RIGHT - 0.12, y), colour=ORANGE)
     arrow(axis, (LEFT, height - 1.05), (LEFT, entrance + HALF_HEIGHT))
     arrow(axis, (RIGHT, exit + HALF_HEIGHT), (RIGHT, y - 0.12))
     arrow(axis, (RIGHT, y + 0.12), (RIGHT, height - 1.05))
     circle(axis, RIGHT, y, "+")
-    note(axis, 1.4, y + 0.12, "shortcut", ORANGE)
-    note(axis, 3.06, y + 0.12, "a share of x_t", ORANGE)
+    note(axis, (LEFT + CENTRE) / 2, y - 0.11, "shortcut", ORANGE)
+    note(axis, SHARE - 0.04, y - 0.22, "a share", ORANGE)
 
 
 def boot_at(t, side):
@@ -167,22 +182,22 @@ def boot_at(t, side):
 
 
 def draw_time(axis, unet, height, rows, places):
-    """From t at the top down the middle, with a branch into every residual block and into the shortcut."""
-    y, middle, share = height - 0.74, places["middle.0"][1] + HALF_HEIGHT, height - 1.38
+    """From t at the top down the middle, with a branch into every residual block; and into the shortcut."""
+    y, middle, share = height - 0.74, places["middle.0"][1] + HALF_HEIGHT, height - 1.34
     note(axis, CENTRE, height - 0.13, "t", TIME, 10, fontweight="bold")
     arrow(axis, (CENTRE, height - 0.22), (CENTRE, y + 0.31), colour=TIME)
     numbers = unet.config["base_channels"], unet.time[-1].out_features
-    box(axis, CENTRE, y, ("time", f"{numbers[0]} clock readings", f"MLP: {numbers[1]} numbers"), "time", 1.42, 0.62)
-    arrow(axis, (CENTRE, y - 0.31), (CENTRE, share + 0.12), colour=TIME)
-    axis.plot((CENTRE, CENTRE), (share - 0.12, middle + 0.22), color=TIME, linewidth=1.4, zorder=1)
-    circle(axis, CENTRE, share, "\u00d7", ORANGE)
+    box(axis, CENTRE, y, ("time", f"{numbers[0]} clock readings", f"\u2192 {numbers[1]} numbers"), "time", 1.44, 0.62)
+    arrow(axis, (SHARE, y - 0.31), (SHARE, share + 0.12), colour=TIME)
+    axis.plot((CENTRE, CENTRE), (y - 0.31, middle + 0.2), color=TIME, linewidth=1.4, zorder=1)
+    circle(axis, SHARE, share, "\u00d7", ORANGE)
     for name, kind, _ in rows:
         (x, y), side = places[name], math.copysign(1, places[name][0] - CENTRE)
         if kind == "ResBlock" and name.startswith("middle"):
             inside = x - 0.32 * side
-            arrow(axis, (CENTRE, middle + 0.22), (inside, middle + 0.22), (inside, middle), colour=TIME)
+            arrow(axis, (CENTRE, middle + 0.2), (inside, middle + 0.2), (inside, middle), colour=TIME)
         elif kind == "ResBlock":
-            arrow(axis, (CENTRE, y - 0.13), (x - HALF_WIDTH * side, y - 0.13), colour=TIME)
+            arrow(axis, (CENTRE, y - 0.14), (x - HALF_WIDTH * side, y - 0.14), colour=TIME)
 
 
 # A residual block
@@ -215,7 +230,7 @@ def show_block(description):
     arrow(axis, (time, 3.27), (time, 2.58), (x + 0.875, 2.58), colour=TIME)
     note(axis, time, 2.3, "a scale and a shift\nfor each channel", TIME, 8.5)
     note(axis, x + 0.65, 1.56, "starts at zero", ha="left", size=8.5)
-    plotting.show(axis.figure, description)
+    plotting.show(axis.figure, description, sharp=True)
 
 
 # The time
@@ -271,7 +286,7 @@ def show_attention(picture, weights, row, column, description):
         axis.imshow(plotting.pixels(picture), cmap="gray", vmin=-0.1, vmax=1.3, extent=(0, side, side, 0))
         axis.imshow(sheet.numpy(), extent=(0, side, side, 0))
         axis.add_patch(Rectangle((column, row), 1, 1, fill=False, ec=SKY, lw=3))
-        axis.set(title=f"head {i + 1}: at most {looks.max():.0%}", xticks=[], yticks=[])
+        axis.set(title=f"head {i + 1}: up to {looks.max():.0%}", xticks=[], yticks=[])
         axis.title.set_fontsize(10)
         axis.spines[:].set_visible(False)
     plotting.show(figure, description)

@@ -136,15 +136,15 @@ def walks(paths, description):
 def clouds(panels, description):
     """Points in two clouds, {title: (N, 2)}, in panels one above the other, with the share of points in each."""
     figure, axes = plt.subplots(
-        len(panels), 1, figsize=(4.6, 1.45 * len(panels)), sharex=True, sharey=True, layout="constrained"
+        len(panels), 1, figsize=(3.6, 1.85 * len(panels)), sharex=True, sharey=True, layout="constrained"
     )
     for axis, (name, points) in zip(axes, panels.items(), strict=True):
         right = points[:, 0] > 0.5
         for part, x, colour in ((~right, -1, BLUE), (right, 2, ORANGE)):
             axis.scatter(*points[part].T, s=3, alpha=0.3, linewidths=0, color=colour)
-            axis.text(x, 1.25, f"{part.double().mean():.1%}", color=colour, ha="center", fontsize=10)
+            axis.text(x, 1.25, f"{part.double().mean():.0%}", color=colour, ha="center", fontsize=10)
         axis.axhline(0, color="#CCCCCC", linewidth=0.8, zorder=0)
         axis.axvline(0, color="#CCCCCC", linewidth=0.8, zorder=0)
-        axis.set(xlim=(-2.6, 3.4), ylim=(-1.2, 1.75), yticks=[-1, 0, 1], aspect="equal")
+        axis.set(xlim=(-2.2, 3.2), ylim=(-1.15, 1.55), yticks=[-1, 0, 1], aspect="equal")
         axis.set_title(name, fontsize=10)
     plotting.show(figure, description)
