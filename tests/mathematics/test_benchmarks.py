@@ -12,6 +12,7 @@ import torch
 import bench
 import recipe
 import report
+import rows
 import sampler_cost
 from course_utils.predictions import NOISE, V
 from course_utils.schedule import cosine_schedule
@@ -54,6 +55,41 @@ def test_diffusers_visits_the_same_levels_in_the_comparison_of_costs(sampler):
 
     sampler_cost.of_diffusers(sampler)(network, cosine_schedule(), 5)
     assert calls == [1000, 800, 600, 400, 200]
+
+
+def test_rows_are_kept_as_they_come_and_made_only_once(tmp_path, monkeypatch):
+    made = []
+
+    def pictures(scale, seed):
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append((scale, seed))
+        return torch.full((1,), float(scale))
+
+    monkeypatch.setattr(rows, "features_of_test_set", lambda: torch.zeros(10_000, 64))
+    monkeypatch.setattr(rows, "real_pictures", lambda seed: torch.full((1,), -1.0))
+    monkeypatch.setattr(rows, "score", lambda images, everything, some: dict(fcd=images.item(), of=len(some)))
+    wanted = [dict(scale=scale, seed=seed) for scale in (0, 4) for seed in rows.SEEDS]
+    with pytest.raises(KeyboardInterrupt):
+        rows.fill(tmp_path / "some.py", wanted, pictures)
+    assert len(json.loads((tmp_path / "some.json").read_text())["rows"]) == 6
+    made.insert(0, None)  # from here on without the interruption
+    rows.fill(tmp_path / "some.py", wanted, pictures)
+    found = json.loads((tmp_path / "some.json").read_text())["rows"]
+    assert [(row["scale"], row["seed"], row["fcd"]) for row in found] == [
+        *[("real", seed, -1) for seed in rows.SEEDS],
+        *[(scale, seed, scale) for scale in (0, 4) for seed in rows.SEEDS],
+    ]
+    assert {row["of"] for row in found} == {len(rows.LABELS)}
+    assert len(made) == 1 + len(wanted)
+
+
+def test_a_floor_has_as_many_of_each_kind_as_the_rows():
+    labels = torch.arange(10).repeat(300)
+    for generator in (None, torch.Generator().manual_seed(0)):
+        chosen = rows.some_of_each(labels, generator)
+        assert len(chosen.unique()) == 2000
+        assert labels[chosen].bincount().tolist() == [200] * 10
 
 
 def results():
