@@ -148,6 +148,28 @@ def test_notebook_is_whole(path):
     assert f"]({colab})" in "".join(cells[0]["source"])  # which other tests check
 
 
+def test_films_move(opened):
+    """A film has more than one picture, says so in its file, and looks different a little later."""
+    count = 0
+    for path in NOTEBOOKS:
+        page = opened(f"notebooks/{path.stem}.html", width=390)
+        for film in page.locator(".cell_output img").all():
+            file = SITE / "notebooks" / film.get_attribute("src")
+            if b"acTL" not in file.read_bytes()[:100]:
+                continue
+            count += 1
+            film.scroll_into_view_if_needed()
+            assert film.bounding_box()["width"] <= 390, "A film that scrolls is never seen whole."
+            first = film.screenshot()
+            for _ in range(10):  # it may be holding its last picture
+                page.wait_for_timeout(500)
+                if film.screenshot() != first:
+                    break
+            else:
+                raise AssertionError(f"A film in {path.stem} stands still: {film.get_attribute('alt')[:60]}")
+    assert count > 5
+
+
 def test_every_module_is_in_the_reference():
     package = ROOT / "course_utils"
     modules = {path.stem for path in (*package.glob("[!_]*.py"), *package.glob("classroom/[!_]*.py"))} - {"annotations"}
