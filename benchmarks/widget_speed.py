@@ -38,6 +38,8 @@ def boxes():
             list(sample_steps(denoise, x_T.shape, schedule, ddim_step, 50, x_T=x_T))
         ),
         "steps_and_eta": lambda: widgets.steps_and_eta_box(widgets.make_all(denoise, x_T, schedule)),
+        "two_clouds": widgets.two_clouds_box,
+        "solver_and_calls": lambda: widgets.solver_and_calls_box(widgets.solve_all(denoise, x_T, schedule)),
     }
     for name, make in build.items():
         start = time.perf_counter()

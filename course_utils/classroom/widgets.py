@@ -1,4 +1,4 @@
-"""Something to move: live controls above a still picture (notebooks 01, 02, 03, 05 and 06).
+"""Something to move: live controls above a still picture (notebooks 01, 02, 03, 05 to 08, and 10).
 
 Each widget is called in a line, as in `noise_slider(image, schedule, "01.slider")`. It first shows the live controls,
 and then a still picture, which is all that GitHub, a printed page or a saved notebook has. Under the controls lies a
@@ -24,8 +24,11 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from course_utils.classroom import plotting
-from course_utils.sampling import ddim_step, sample
+from course_utils.evaluation import distances, frechet_distance, precision_recall
+from course_utils.guidance import guided
+from course_utils.sampling import clipped, ddim_step, sample
 from course_utils.schedule import at, cosine_schedule, linear_schedule
+from course_utils.solvers import dpm_solver_2m, heun_step
 from course_utils.unet import SelfAttention, shapes_through
 
 
@@ -427,4 +430,202 @@ def draw_made(num_steps, eta, made):
         f"Lower row: {num_steps} steps, eta = {eta:g}. Upper row, to compare: {NUM_STEPS[-1]} steps, eta = 0, from the "
         f"same noise. The two are {apart(chosen, reference)} from each other on average over the pixels; black to "
         "white is 2."
+    )
+
+
+# Notebook 07: two clouds, and the numbers beside them
+
+SHIFTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+STRETCHES = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+NUMBERS = (10, 30, 100, 300)
+
+
+def two_clouds(description):
+    """Sliders for where a cloud lies, how wide it is, and how many points it has; the Frechet distance, precision and
+    recall against a cloud of as many real points.
+
+    Args:
+        description: the static figure in words: six choices of shift and stretch, each with its three numbers.
+    """
+    display(two_clouds_box())
+    figure = Figure(figsize=(5.4, 5.0), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    choices = ((0.0, 1.0), (1.0, 1.0), (4.0, 1.0), (0.0, 0.25), (1.0, 0.25), (0.0, 3.0))
+    for axis, (shift, stretch) in zip(figure.subplots(2, 3).flat, choices, strict=True):
+        real, made = clouds(shift, stretch, 100)
+        fill_clouds(new_clouds(axis), real, made)
+        precision, recall = precision_recall(real, made)
+        axis.set_title(f"shift {shift:g}, stretch {stretch:g}", fontsize=9)
+        numbers = f"distance {frechet_distance(real, made):.2f}\nprecision {precision:.2f}\nrecall {recall:.2f}"
+        axis.set_xlabel(numbers, fontsize=9)
+    plotting.show(figure, description)
+
+
+def two_clouds_box():
+    figure = Figure(figsize=(4.2, 4.2), dpi=DPI)  # not pyplot's, which a notebook would show by itself
+    FigureCanvasAgg(figure)
+    new_clouds(figure.add_axes((0.02, 0.02, 0.96, 0.96)))
+    controls = {
+        "shift": slider("shift", SHIFTS, 1.0),
+        "stretch": slider("stretch", STRETCHES, 0.5),
+        "number": slider("points", NUMBERS, 100),
+    }
+    return live(controls, partial(draw_clouds, figure=figure))
+
+
+def clouds(shift, stretch, number):
+    """Real points from N(0, I), and others from the same, stretched and then moved to the right: (number, 2) each."""
+    generator = torch.Generator().manual_seed(4)
+    real, made = torch.randn(2, number, 2, generator=generator, dtype=torch.float64)
+    return real, stretch * made + torch.tensor([shift, 0.0])
+
+
+def new_clouds(axis):
+    """Axes with four empty groups of points, in the order of `fill_clouds`."""
+    for style in (
+        dict(marker="o", color="#888888", linestyle=""),
+        dict(marker="o", color="#888888", linestyle="", markerfacecolor="none"),
+        dict(marker="D", color=plotting.COLOURS[0], linestyle="", alpha=0.7),
+        dict(marker="x", color=plotting.COLOURS[1], linestyle=""),
+    ):
+        axis.plot([], [], markersize=4, **style)
+    axis.set(xlim=(-4, 6), ylim=(-5, 5), aspect="equal", xticks=(), yticks=())
+    return axis
+
+
+def fill_clouds(axis, real, made, k=3):
+    """Real points that the made ones cover, and those that they don't; made points that could be real, and the rest."""
+    covered, could_be = (
+        (distances(points, others) <= distances(others, others).kthvalue(k + 1, dim=1).values).any(dim=1)
+        for points, others in ((real, made), (made, real))
+    )
+    for line, points in zip(axis.lines, (real[covered], real[~covered], made[could_be], made[~could_be]), strict=True):
+        line.set_data(*points.T)
+
+
+def draw_clouds(shift, stretch, number, figure):
+    real, made = clouds(shift, stretch, number)
+    fill_clouds(figure.axes[0], real, made)
+    figure.canvas.draw()  # savefig would take twice the time
+    precision, recall = precision_recall(real, made)
+    return png(np.asarray(figure.canvas.buffer_rgba())[..., :3]), (
+        f"shift {shift:g}, stretch {stretch:g}, {number} points in each cloud. Frechet distance "
+        f"{frechet_distance(real, made):.2f} (the truth: {shift**2 + 2 * (1 - stretch) ** 2:.2f}), precision "
+        f"{precision:.2f}, recall {recall:.2f}. Grey: real, hollow where no made point comes near. Blue: made; orange "
+        "crosses are too far from every real point."
+    )
+
+
+# Notebook 08: the guidance scale, and where guidance is on
+
+SCALES = (0, 1, 2, 3, 5, 10)
+GUIDED_AT = {"all levels": None, "above 667": (0.667, 1.0), "200 to 800": (0.2, 0.8), "below 333": (0.0, 0.333)}
+GUIDED_STEPS = 20
+
+
+def guidance_dial(conditional, unconditional, x_T, path, description):
+    """The guidance scale, and the levels at which it is on: the pictures that DDIM makes from the one noise x_T.
+
+    All of them are made first, so that every choice shows at once. (The levels are named for T = 1000.)
+
+    Args:
+        conditional, unconditional: denoise(x_t, t) -> x_0_hat, t an int, neither of which clips.
+        x_T: (B, C, H, W) noise, C = 1 or 3, preferably a few.
+        path: any path with at least 20 steps.
+        description: the static figure in words: the first picture, in a column for each scale and a row for each
+            choice of levels.
+    """
+    made = make_guided(conditional, unconditional, x_T, path)
+    display(guidance_dial_box(made))
+    plotting.show_rows(
+        {where: torch.cat([made[scale, where][:1] for scale in SCALES]) for where in GUIDED_AT},
+        description,
+        titles=[f"scale {scale}" for scale in SCALES],
+    )
+
+
+def make_guided(conditional, unconditional, x_T, path):
+    """{(scale, where): the pictures, like x_T}. At scale 1, it makes no difference where."""
+
+    def make(scale, where):
+        share = GUIDED_AT[where]
+        levels = None if share is None else range(round(share[0] * path.T), round(share[1] * path.T) + 1)
+        denoise = clipped(guided(conditional, unconditional, scale, levels))
+        return sample(denoise, x_T.shape, path, ddim_step, GUIDED_STEPS, x_T=x_T)
+
+    plain = sample(clipped(conditional), x_T.shape, path, ddim_step, GUIDED_STEPS, x_T=x_T)
+    return {(scale, where): plain if scale == 1 else make(scale, where) for scale in SCALES for where in GUIDED_AT}
+
+
+def guidance_dial_box(made):
+    """The box for what `make_guided` made."""
+    controls = {"scale": slider("scale", SCALES, 3), "where": slider("guided at", GUIDED_AT, "all levels")}
+    return live(controls, partial(draw_guided, made=made))
+
+
+def draw_guided(scale, where, made):
+    chosen, plain = made[scale, where], made[1, "all levels"]
+    return png(enlarged(plotting.tile(torch.cat([plain, chosen]), columns=len(chosen)))), (
+        f"Lower row: scale {scale}, guided at {where}. Upper row, to compare: scale 1, from the same noise. They are "
+        f"{apart(chosen, plain)} from each other on average over the pixels; black to white is 2."
+    )
+
+
+# Notebook 10: the solver and the number of calls
+
+CALLS = (5, 7, 11, 21)  # odd, so that Heun's method, with 2 N - 1 calls for N steps, can spend them to the last one
+BEST = 100  # calls of DPM-Solver++(2M), to compare with
+SOLVERS = {  # the step, made for one walk with this denoiser, and the steps that a number of calls pays for
+    "DDIM": (lambda denoise: ddim_step, lambda calls: calls),
+    "Heun": (heun_step, lambda calls: (calls + 1) // 2),
+    "2M": (lambda denoise: dpm_solver_2m(), lambda calls: calls),
+}
+
+
+def solver_and_calls(denoise, x_T, path, description):
+    """Sliders for the solver and for the number of calls: the pictures that it makes from the one noise x_T.
+
+    All of them are made first, with 232 calls of `denoise`, so that every choice shows at once. Levels are evenly
+    spaced.
+
+    Args:
+        denoise: denoise(x_t, t) -> x_0_hat, t an int.
+        x_T: (B, C, H, W) noise, C = 1 or 3, preferably a few.
+        path: a GaussianPath with at least 100 steps.
+        description: the static figure in words: the first picture, in a column for each number of calls and a row for
+            each solver.
+    """
+    made = solve_all(denoise, x_T, path)
+    display(solver_and_calls_box(made))
+    plotting.show_rows(
+        {name: torch.cat([made[name, calls][:1] for calls in CALLS]) for name in SOLVERS},
+        description,
+        titles=[f"{calls} calls" for calls in CALLS],
+    )
+
+
+def solve_all(denoise, x_T, path):
+    """{(solver, number of calls): the pictures, like x_T}, among them the best, ("2M", 100)."""
+    wanted = [(name, calls) for name in SOLVERS for calls in CALLS] + [("2M", BEST)]
+
+    def make(name, calls):
+        step, steps = SOLVERS[name]
+        return sample(denoise, x_T.shape, path, step(denoise), steps(calls), x_T=x_T)
+
+    return {(name, calls): make(name, calls) for name, calls in wanted}
+
+
+def solver_and_calls_box(made):
+    """The box for what `solve_all` made."""
+    controls = {"solver": slider("solver", SOLVERS, "DDIM"), "calls": slider("calls", CALLS, 7)}
+    return live(controls, partial(draw_solved, made=made))
+
+
+def draw_solved(solver, calls, made):
+    chosen, best = made[solver, calls], made["2M", BEST]
+    steps = SOLVERS[solver][1](calls)
+    return png(enlarged(plotting.tile(torch.cat([best, chosen]), columns=len(chosen)))), (
+        f"Lower row: {solver}, {calls} calls of the network, which pay for {steps} steps. Upper row, to compare: "
+        f"{BEST} calls of 2M, from the same noise. The two are {apart(chosen, best)} from each other on average over "
+        "the pixels; black to white is 2."
     )

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from course_utils.classroom import plotting, widgets
-from course_utils.sampling import ddim_step, ddpm_step, sample_steps
+from course_utils.sampling import ddim_step, ddpm_step, sample, sample_steps
 from course_utils.schedule import cosine_schedule, linear_schedule
 from course_utils.unet import UNet
 
@@ -90,8 +90,29 @@ def made():
     return widgets.make_all(shrink, X_T, cosine_schedule())
 
 
-@pytest.fixture(params=["noise", "schedule", "unet", "trajectory", "steps and eta"])
-def box(request, unet, states, made):
+def told(x_t, t):
+    return 0.5 * x_t + 0.001 * t - 0.2
+
+
+@pytest.fixture(scope="module")
+def made_guided():
+    return widgets.make_guided(told, shrink, X_T, cosine_schedule())
+
+
+@pytest.fixture(scope="module")
+def solved():
+    return widgets.solve_all(bend, X_T, cosine_schedule())
+
+
+def bend(x_t, t):
+    """Unlike `shrink`, with a guess that no straight step follows."""
+    return (x_t + t / 500).tanh()
+
+
+@pytest.fixture(
+    params=["noise", "schedule", "unet", "trajectory", "steps and eta", "two clouds", "guidance", "solver and calls"]
+)
+def box(request, unet, states, made, made_guided, solved):
     """The box of each widget."""
     make = {
         "noise": lambda: widgets.noise_slider_box(IMAGE, linear_schedule(50)),
@@ -99,6 +120,9 @@ def box(request, unet, states, made):
         "unet": lambda: widgets.unet_explorer_box(widgets.explore(unet, FASHION_SIZE)),
         "trajectory": lambda: widgets.trajectory_scrubber_box(states),
         "steps and eta": lambda: widgets.steps_and_eta_box(made),
+        "two clouds": widgets.two_clouds_box,
+        "guidance": lambda: widgets.guidance_dial_box(made_guided),
+        "solver and calls": lambda: widgets.solver_and_calls_box(solved),
     }
     return make[request.param]()
 
@@ -168,6 +192,9 @@ SHOWN = {
         sample_steps(shrink, X_T.shape, cosine_schedule(), ddim_step, 3), "words"
     ),
     "steps and eta": lambda: widgets.steps_and_eta(shrink, X_T, cosine_schedule(), "words"),
+    "two clouds": lambda: widgets.two_clouds("words"),
+    "guidance": lambda: widgets.guidance_dial(told, shrink, X_T, cosine_schedule(), "words"),
+    "solver and calls": lambda: widgets.solver_and_calls(shrink, X_T, cosine_schedule(), "words"),
 }
 
 
@@ -204,7 +231,12 @@ def test_values_that_no_picture_has_are_shown_without_a_word(value, capfd):
 
 
 REFUSED = {  # what they can't show: by the sampler, and by shapes_through
+    "fewer than 100 levels": (lambda: widgets.solver_and_calls(shrink, X_T, cosine_schedule(50), "words"), "num_steps"),
     "fewer than 50 levels": (lambda: widgets.steps_and_eta(shrink, X_T, cosine_schedule(20), "words"), "num_steps"),
+    "fewer than 20 levels": (
+        lambda: widgets.guidance_dial(told, shrink, X_T, cosine_schedule(10), "words"),
+        "num_steps",
+    ),
     "no denoiser": (lambda: widgets.steps_and_eta(None, X_T, cosine_schedule(), "words"), "denoise"),
     "another network": (lambda: widgets.unet_explorer(torch.nn.Identity(), IMAGE, "words"), "unet must"),
 }
@@ -442,6 +474,119 @@ def test_steps_and_eta_shows_the_choice_under_the_reference(made):
         assert f"{num_steps} steps, eta = {eta:g}." in words(box)
         [distance] = re.findall(r"(\d+\.\d{3}) away", words(box))
         expected = np.abs(made[num_steps, eta].double().numpy() - made[50, 0.0].double().numpy()).mean()
+        assert float(distance) == pytest.approx(expected, abs=6e-4)
+
+
+# Two clouds
+
+
+@pytest.mark.parametrize(("shift", "stretch"), [(0.0, 1.0), (1.0, 0.5), (4.0, 0.1), (2.0, 3.0)])
+def test_two_clouds_say_the_distance_and_the_truth(shift, stretch):
+    box = widgets.two_clouds_box()
+    control(box, "shift").value, control(box, "stretch").value, control(box, "points").value = shift, stretch, 300
+    _, _, number, distance, truth, precision, recall = numbers(words(box))
+    assert number == 300
+    assert truth == pytest.approx(shift**2 + 2 * (1 - stretch) ** 2, abs=6e-3)
+    assert distance == pytest.approx(truth, abs=0.08 + 0.15 * truth)  # 300 points miss the truth by a little
+    real, made = (points.numpy() for points in widgets.clouds(shift, stretch, 300))
+    for stated, asked, others in ((precision, made, real), (recall, real, made)):
+        own = np.sort(np.linalg.norm(others[:, None] - others[None], axis=2), axis=1)[:, 3]
+        inside = (np.linalg.norm(asked[:, None] - others[None], axis=2) <= own).any(axis=1)
+        assert stated == pytest.approx(inside.mean(), abs=6e-3)
+
+
+def test_two_clouds_draw_every_point_once():
+    figure = plt.figure()
+    axis = widgets.new_clouds(figure.add_subplot())
+    for choice in ((4.0, 0.1, 30), (1.0, 1.0, 100)):  # the second replaces the first
+        real, made = widgets.clouds(*choice)
+        widgets.fill_clouds(axis, real, made)
+        covered, missed, could_be, crossed = (line.get_xydata() for line in axis.lines)
+        assert len(covered) + len(missed) == len(could_be) + len(crossed) == choice[2]
+        drawn = np.sort(np.concatenate([could_be, crossed]), axis=0)
+        assert np.allclose(drawn, np.sort(made.numpy(), axis=0))
+    plt.close(figure)
+
+
+# The guidance dial
+
+
+def guided_by_hand(scale, is_on):
+    """The 20 steps of the widget, written out: combine, clip, and turn."""
+    path, x = cosine_schedule(), X_T
+    for t in range(1000, 0, -50):
+        weight = scale if is_on(t) else 1
+        x_0_hat = ((1 - weight) * shrink(x, t) + weight * told(x, t)).clamp(-1, 1)
+        signal, noise = path.signal_rate[t].item(), path.noise_rate[t].item()
+        noise_hat = (x - signal * x_0_hat) / noise
+        x = path.signal_rate[t - 50].item() * x_0_hat + path.noise_rate[t - 50].item() * noise_hat
+    return x
+
+
+GUIDED = {
+    (0, "all levels"): lambda t: True,
+    (1, "below 333"): lambda t: True,
+    (3, "all levels"): lambda t: True,
+    (5, "above 667"): lambda t: t >= 667,
+    (10, "200 to 800"): lambda t: 200 <= t <= 800,
+    (10, "below 333"): lambda t: t <= 333,
+}
+
+
+@pytest.mark.parametrize(("scale", "where"), GUIDED)
+def test_guidance_dial_shows_the_choice_under_scale_1(made_guided, scale, where):
+    expected, plain = guided_by_hand(scale, GUIDED[scale, where]), guided_by_hand(1, lambda t: True)
+    assert (made_guided[scale, where] - expected).abs().max() < 1e-4
+    box = widgets.guidance_dial_box(made_guided)
+    control(box, "scale").value = scale
+    control(box, "guided at").value = next(value for name, value in control(box, "guided at").options if name == where)
+    sheet = grey(picture(box), zoom=8)
+    for row, images in ((0, plain), (6, expected)):
+        for i in range(2):
+            assert np.abs(sheet[row : row + 4, 8 * i : 8 * i + 6] - as_grey(images[i, 0])).max() <= 1
+    assert f"scale {scale}, guided at {where}." in words(box)
+    [distance] = re.findall(r"(\d+\.\d{3}) away", words(box))
+    assert float(distance) == pytest.approx((expected - plain).abs().mean().item(), abs=6e-4)
+
+
+# Solver and calls
+
+
+@pytest.mark.parametrize("solver", ["DDIM", "Heun", "2M"])
+@pytest.mark.parametrize("calls", [5, 7, 11, 21])
+def test_every_solver_spends_exactly_its_calls(solver, calls):
+    asked, (make, steps) = [], widgets.SOLVERS[solver]
+    step = make(listening := lambda x, t: asked.append(t) or bend(x, t))
+    sample(listening, X_T.shape, cosine_schedule(), step, steps(calls), x_T=X_T)
+    assert len(asked) == calls
+
+
+def test_all_is_solved_once_and_moving_asks_the_denoiser_nothing():
+    asked = []
+    made = widgets.solve_all(lambda x, t: asked.append(t) or bend(x, t), X_T, cosine_schedule())
+    assert len(asked) == 3 * (5 + 7 + 11 + 21) + 100
+    box = widgets.solver_and_calls_box(made)
+    control(box, "solver").value, control(box, "calls").value = "Heun", 21
+    assert len(asked) == 232
+
+
+def test_more_calls_come_closer_to_the_best(solved):
+    for solver in ("DDIM", "Heun", "2M"):
+        away = [(solved[solver, calls] - solved["2M", 100]).abs().mean() for calls in (5, 21)]
+        assert away[1] < away[0]
+
+
+def test_solver_and_calls_shows_the_choice_under_the_best(solved):
+    box = widgets.solver_and_calls_box(solved)
+    for solver, calls, steps in (("DDIM", 5, 5), ("Heun", 11, 6), ("2M", 21, 21)):
+        control(box, "solver").value, control(box, "calls").value = solver, calls
+        sheet = grey(picture(box), zoom=8)
+        for row, images in ((0, solved["2M", 100]), (6, solved[solver, calls])):
+            for i in range(2):
+                assert np.abs(sheet[row : row + 4, 8 * i : 8 * i + 6] - as_grey(images[i, 0])).max() <= 1
+        assert f"{solver}, {calls} calls of the network, which pay for {steps} steps." in words(box)
+        [distance] = re.findall(r"(\d+\.\d{3}) away", words(box))
+        expected = np.abs(solved[solver, calls].double().numpy() - solved["2M", 100].double().numpy()).mean()
         assert float(distance) == pytest.approx(expected, abs=6e-4)
 
 

@@ -52,6 +52,17 @@ PIECES = {
         "course_utils.forward": {"predict_noise"},
         "course_utils.sampling": {"randn_like", "ddim_step", "ddim_encode"},
     },
+    "07_how_good": {
+        "course_utils.evaluation": {
+            *("covariance", "symmetric_root", "frechet_distance", "distances", "share_within", "precision_recall"),
+        }
+    },
+    "08_guidance": {
+        "course_utils.guidance": {"guided"},
+        "course_utils.training": {"withhold"},
+        "course_utils.sampling": {"clipped"},
+    },
+    "10_fast_solvers": {"course_utils.solvers": {"heun_step", "dpm_solver_2m"}},
 }
 LEFT_OUT = {"exercise", "mistake", "lab"}  # cells with these tags are wrong, or unfinished, on purpose
 FOLDED = re.compile(

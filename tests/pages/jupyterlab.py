@@ -134,6 +134,9 @@ WIDGETS = {
     "unet_explorer": "03",
     "trajectory_scrubber": "05",
     "steps_and_eta": "06",
+    "two_clouds": "07",
+    "guidance_dial": "08",
+    "solver_and_calls": "10",
 }
 
 

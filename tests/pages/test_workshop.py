@@ -63,13 +63,21 @@ def test_what_an_agenda_names_is_in_the_notebooks(path):
             assert set(headings) <= set(minutes.sections(number)), block.title
 
 
-def test_two_days_have_all_sections_and_all_exercises():
+PART_ONE = [number for number in minutes.NOTEBOOKS if number < "07"]
+
+
+def test_two_days_have_all_sections_and_all_exercises_of_part_one():
     blocks = minutes.blocks(WORKSHOP / "two_days.md")
     sections = [(number, heading) for block in blocks for number in block.chosen for heading in block.chosen[number]]
-    assert sorted(sections) == sorted(
-        (number, heading) for number in minutes.NOTEBOOKS for heading in minutes.sections(number)
-    )
-    assert {name for block in blocks for name in block.exercises} == set(EXERCISES)
+    assert sorted(sections) == sorted((number, heading) for number in PART_ONE for heading in minutes.sections(number))
+    wanted = {name for name, exercise in EXERCISES.items() if exercise.notebook in PART_ONE}
+    assert {name for block in blocks for name in block.exercises} == wanted
+
+
+def test_two_days_name_the_notebooks_of_part_two_as_a_choice():
+    choice = (WORKSHOP / "two_days.md").read_text(encoding="utf-8").split("## A choice instead")[1]
+    for number in set(minutes.NOTEBOOKS) - set(PART_ONE):
+        assert f"({'../notebooks/' + minutes.NOTEBOOKS[number].name})" in choice
 
 
 def test_the_items_of_the_half_day_fill_its_blocks():
@@ -296,7 +304,7 @@ def test_a_damaged_line_is_named_and_spoils_no_other(capsys, tmp_path, change, s
 
 
 def test_more_notebooks_than_ours_do_no_harm(capsys, tmp_path):
-    assert table_of(capsys, tmp_path, handed_in("Ada") + " | 07 nn1")[0] == 0
+    assert table_of(capsys, tmp_path, handed_in("Ada") + " | 99 nn1")[0] == 0
 
 
 def test_a_chat_without_a_line(capsys, tmp_path):

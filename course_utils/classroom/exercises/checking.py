@@ -31,10 +31,13 @@ from course_utils.classroom.exercises import (
     encoding,
     families,
     forward,
+    guidance,
+    judging,
     loss,
     predictions,
     schedule,
     scheduler,
+    solvers,
     spelled_out,
     start,
     steps,
@@ -67,6 +70,10 @@ EXERCISES = {  # in the order in which the notebooks ask for them
         *(predictions.PREDICT_X_0, forward.POSTERIOR, steps.DDPM_STEP, walks.SPACED_LEVELS, walks.SAMPLING_LOOP),
         *(scheduler.ONE_PAGE_SCHEDULER, predictions.MEAN_FROM_NOISE),
         *(predictions.PREDICT_NOISE, steps.DDIM_STEP, encoding.ENCODE_STEP, encoding.BETWEEN, walks.SAMPLE_SAFELY),
+        *(judging.DISTANCE_OF_NUMBERS, judging.FRECHET_DISTANCE, judging.FLOOR_WITH_ERROR, judging.SHARE_WITHIN),
+        judging.NEAREST,
+        *(guidance.CLASSIFIER_GRADIENT, guidance.GUIDED, guidance.WITHHOLD),
+        *(solvers.EULER_STEP, solvers.HEUN_STEP, solvers.ORDER, solvers.DPM_SOLVER_2M),
     )
 }
 LONGEST = 2000  # characters of what is said about an attempt: some exceptions are a novel
