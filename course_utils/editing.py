@@ -34,28 +34,34 @@ def sdedit(
     return sample(denoise, x_0.shape, path, step, levels=levels, x_T=x_start, generator=generator)
 
 
+def put_back(x_s, known, mask, s, path, generator=None):
+    """Where mask is 1, the picture `known` with the noise of level s; elsewhere x_s (RePaint, arXiv 2201.09865, eq. 8).
+
+    mask add_noise(known, s, noise) + (1 - mask) x_s, with other noise for each image of x_s. At s = 0 there is none.
+    """
+    known_s = add_noise(known.to(x_s).expand_as(x_s), s, randn_like(x_s, generator), path)
+    share = mask.to(x_s)
+    return share * known_s + (1 - share) * x_s
+
+
 @checked
 def inpaint_step(step: Callable, known: Batch, mask: Mask, denoise: Callable | None = None, resample: Integral = 0):
     """A step that keeps the picture `known` where mask is 1, and paints where it is 0.
 
-    Once `step` has gone down to s, the known part is put back, with the noise that belongs to level s:
-    mask add_noise(known, s, noise) + (1 - mask) x_s (RePaint, arXiv 2201.09865, eq. 8). With `resample`, each step goes
-    back up to t and down again that many times (algorithm 1), so that what is painted can adapt to what is known. Each
+    Once `step` has gone down to s, `put_back` puts the known part back. With `resample`, each step goes back up to t
+    and down again that many times (RePaint, algorithm 1), so that what is painted can adapt to what is known. Each
     time calls `denoise`, which has to be passed then. `known` and `mask` may be single: (1, C, H, W), for a batch.
     """
     if resample and denoise is None:
         raise TypeError("To resample, inpaint_step needs the denoiser, too: pass denoise=... as well.")
 
-    def put_back(x_s, s, path, generator):
-        known_s = add_noise(known.to(x_s).expand_as(x_s), s, randn_like(x_s, generator), path)
-        share = mask.to(x_s)
-        return share * known_s + (1 - share) * x_s
-
     def inpaint(x_t, x_0_hat, t, s, path, generator=None):
-        x_s = put_back(step(x_t, x_0_hat, t, s, path, generator=generator), s, path, generator)
+        x_s = step(x_t, x_0_hat, t, s, path, generator=generator)
+        x_s = put_back(x_s, known, mask, s, path, generator)
         for _ in range(resample if s > 0 else 0):
             x_t = noise_further(x_s, s, t, path, generator)
-            x_s = put_back(step(x_t, denoise(x_t, t), t, s, path, generator=generator), s, path, generator)
+            x_s = step(x_t, denoise(x_t, t), t, s, path, generator=generator)
+            x_s = put_back(x_s, known, mask, s, path, generator)
         return x_s
 
     return inpaint

@@ -1,5 +1,6 @@
 // A place to draw with a mouse, a finger or a pen (own_picture.py). What is drawn goes as 28 x 28 grey values, 0 .. 255,
-// in one line of text, into a text field of ipywidgets, which hands it to Python. PLACE is the class of the field's box.
+// in one line of text, into a text field of ipywidgets, which hands it to Python. PLACE is the class of the field's box,
+// PEN the colour of the lines, and LABEL what a screen reader says.
 (() => {
   const SIDE = 28, ZOOM = 10, WIDTH = SIDE * ZOOM;
 
@@ -7,7 +8,7 @@
     const pixels = pen.getImageData(0, 0, WIDTH, WIDTH).data, sums = new Array(SIDE * SIDE).fill(0);
     for (let y = 0; y < WIDTH; y++)
       for (let x = 0; x < WIDTH; x++)
-        sums[Math.floor(y / ZOOM) * SIDE + Math.floor(x / ZOOM)] += pixels[4 * (y * WIDTH + x)];
+        sums[Math.floor(y / ZOOM) * SIDE + Math.floor(x / ZOOM)] += pixels[4 * (y * WIDTH + x) + 3];  // how opaque
     return sums.map((sum) => Math.round(sum / ZOOM ** 2));
   }
 
@@ -16,7 +17,7 @@
     const pen = canvas.getContext("2d", { willReadFrequently: true });
     let last = null, timer = null;
 
-    const wipe = () => { pen.fillStyle = "black"; pen.fillRect(0, 0, WIDTH, WIDTH); };
+    const wipe = () => pen.clearRect(0, 0, WIDTH, WIDTH);
     const hand_over = (text) => {
       field.value = text;
       for (const name of ["input", "change"]) field.dispatchEvent(new Event(name, { bubbles: true }));
@@ -33,14 +34,14 @@
     };
 
     canvas.width = canvas.height = WIDTH;
-    canvas.style.cssText = "width: 280px; max-width: 100%; border: 1px solid #888; border-radius: 4px; cursor: crosshair; touch-action: none";
+    canvas.style.cssText = "width: 280px; max-width: 100%; background: black; border: 1px solid #888; border-radius: 4px; cursor: crosshair; touch-action: none";
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", "A black square to draw on, with a mouse, a finger or a pen");
+    canvas.setAttribute("aria-label", "LABEL");
     canvas.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;  // the right one opens a menu
       event.preventDefault();
       canvas.setPointerCapture(event.pointerId);
-      Object.assign(pen, { strokeStyle: "white", lineWidth: 2.2 * ZOOM, lineCap: "round", lineJoin: "round" });
+      Object.assign(pen, { strokeStyle: "PEN", lineWidth: 2.2 * ZOOM, lineCap: "round", lineJoin: "round" });
       last = null;
       to(event);
     });
@@ -53,7 +54,6 @@
     clear.className = "lm-Widget jupyter-widgets jupyter-button widget-button";
     clear.addEventListener("click", () => { wipe(); clearTimeout(timer); timer = null; hand_over(""); });
 
-    wipe();
     box.append(canvas, clear);
   }
 

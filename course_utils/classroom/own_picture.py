@@ -1,7 +1,8 @@
 """Your own picture, to try things on: drawn with the mouse, or a file (notebook 00).
 
 ipywidgets has no place to draw, so a script, own_picture.js, puts one into the page. It writes what is drawn into a
-hidden text field, and the text field hands it to Python. Where no script runs, as in a test, a smiley stands in.
+hidden text field, and the text field hands it to Python. Where no script runs, as in a test, a smiley stands in. The
+easel of notebook 11 uses the same script.
 """
 
 import io
@@ -37,10 +38,18 @@ def ask(path, description):
         An OwnPicture: its `picture`, (1, 1, 28, 28) within -1 .. 1, is always the one that was chosen last.
     """
     own = OwnPicture(path)
-    display(HTML(f"<script>{SCRIPT.read_text(encoding='utf-8').replace('PLACE', own.place)}</script>"))
+    display(script(own.place))
     display(own.box)
     plotting.show_images(own.noised(), description, titles=[f"t = {t}" for t in LEVELS], columns=6, size=1.05)
     return own
+
+
+def script(place, pen="white", label="A black square to draw on, with a mouse, a finger or a pen"):
+    """What puts a place to draw into the box of class `place`, beside the hidden text field that it writes to."""
+    text = SCRIPT.read_text(encoding="utf-8")
+    for name, value in (("PLACE", place), ("PEN", pen), ("LABEL", label)):
+        text = text.replace(name, value)
+    return HTML(f"<script>{text}</script>")
 
 
 class OwnPicture:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from test_mixture import PLANE
 
-from course_utils.editing import anagram, inpaint_step, noise_further, sdedit
+from course_utils.editing import anagram, inpaint_step, noise_further, put_back, sdedit
 from course_utils.forward import add_noise, forward_step
 from course_utils.mixture import GaussianMixture, exact_denoiser
 from course_utils.sampling import ddim_step, ddpm_step, sample
@@ -100,6 +100,18 @@ def test_nothing_known_is_the_step_itself(path, make):
     assert torch.equal(
         step(x, x_0_hat, 500, 300, path, generator=seeded()), make()(x, x_0_hat, 500, 300, path, generator=seeded())
     )
+
+
+@each_path
+def test_putting_back_keeps_the_rest_and_at_level_0_brings_the_picture_itself(path):
+    x_s, known, mask = randn(3, 1, 4, 5), randn(1, 1, 4, 5, seed=1), torch.zeros(1, 1, 4, 5)
+    mask[..., :2, :] = 1
+    for s in (0, 400, 1000):
+        found = put_back(x_s, known, mask, s, path, seeded(2))
+        noised = add_noise(known.expand_as(x_s), s, randn(*x_s.shape, seed=2), path)
+        assert torch.equal(found[..., 2:, :], x_s[..., 2:, :])
+        assert torch.equal(found[..., :2, :], noised[..., :2, :])
+    assert torch.equal(put_back(x_s, known, mask, 0, path)[..., :2, :], known.expand_as(x_s)[..., :2, :])
 
 
 @each_path

@@ -63,6 +63,7 @@ PIECES = {
         "course_utils.sampling": {"clipped"},
     },
     "10_fast_solvers": {"course_utils.solvers": {"heun_step", "dpm_solver_2m"}},
+    "11_editing": {"course_utils.editing": {"sdedit", "put_back", "inpaint_step", "noise_further", "anagram"}},
 }
 LEFT_OUT = {"exercise", "mistake", "lab"}  # cells with these tags are wrong, or unfinished, on purpose
 FOLDED = re.compile(

@@ -28,6 +28,7 @@ from course_utils.annotations import WrongArgument, describe
 from course_utils.checkpoints import write_whole
 from course_utils.classroom import cards
 from course_utils.classroom.exercises import (
+    editing,
     encoding,
     families,
     forward,
@@ -74,6 +75,7 @@ EXERCISES = {  # in the order in which the notebooks ask for them
         judging.NEAREST,
         *(guidance.CLASSIFIER_GRADIENT, guidance.GUIDED, guidance.WITHHOLD),
         *(solvers.EULER_STEP, solvers.HEUN_STEP, solvers.ORDER, solvers.DPM_SOLVER_2M),
+        *(editing.SDEDIT, editing.PUT_BACK, editing.NOISE_FURTHER, editing.ANAGRAM),
     )
 }
 LONGEST = 2000  # characters of what is said about an attempt: some exceptions are a novel
