@@ -281,3 +281,40 @@ def test_a_click_on_a_kind_lets_six_of_it_emerge(lab, page):
     expect(page.get_by_text("Sandal: step 50 of 50")).to_be_visible(timeout=MINUTE)
     assert picture(page).get_attribute("src") != before
     save(page, "kinds")
+
+
+EASEL_HERE = """import torch
+from course_utils.checkpoints import load_unet
+from course_utils.classroom import easel
+from course_utils.data import DATA, fashion_mnist, scale
+from course_utils.schedule import cosine_schedule
+
+network, (images, labels) = load_unet(DATA / "weights" / "unet.safetensors"), fashion_mnist(train=False)
+"""
+EASELS = {
+    "sketch": ('easel.sketch(network, cosine_schedule(), "11.sketch")', "Make something of it", "your drawing"),
+    "paint": ('easel.paint(network, cosine_schedule(), scale(images[:3]), labels[:3], "11.paint")', "Paint it", "Your"),
+}
+
+
+@pytest.mark.parametrize("name", EASELS)
+def test_what_is_drawn_on_an_easel_is_used_when_the_button_is_pressed(lab, page, name):
+    """Two strokes with the mouse; nothing changes until the button is pressed."""
+    call, button, says = EASELS[name]
+    opened(lab, page, [nbformat.v4.new_code_cell(EASEL_HERE + call)], f"easel_{name}")
+    canvas = page.get_by_label("with a mouse, a finger or a pen")
+    canvas.wait_for(timeout=MINUTE)
+    canvas.scroll_into_view_if_needed()
+    before, place = picture(page).get_attribute("src"), canvas.bounding_box()
+    for y in (90, 110):
+        page.mouse.move(place["x"] + 60, place["y"] + y)
+        page.mouse.down()
+        page.mouse.move(place["x"] + 200, place["y"] + y, steps=10)
+        page.mouse.up()
+    page.wait_for_timeout(1500)
+    assert picture(page).get_attribute("src") == before
+    page.get_by_role("button", name=button).click()
+    expect(page.locator("[role=status]").filter(has_text=says)).to_be_visible(timeout=MINUTE)
+    page.wait_for_timeout(3000)
+    assert picture(page).get_attribute("src") != before
+    save(page, f"easel_{name}")
