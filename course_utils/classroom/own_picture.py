@@ -51,7 +51,9 @@ class OwnPicture:
         self.place = f"own-picture-{uuid.uuid4().hex}"
         self.text = ipywidgets.Textarea(layout=dict(display="none"))
         self.file = ipywidgets.FileUpload(accept="image/*", multiple=False, description="Or take a file", layout=TALL)
-        self.swap = ipywidgets.Checkbox(description="swap light and dark", indent=False, layout=TALL)
+        self.swap = ipywidgets.Checkbox(
+            description="swap light and dark", indent=False, layout=TALL | dict(width="auto")
+        )
         self.shown = ipywidgets.Image(format="png", layout=dict(max_width="100%", align_self="flex-start"))
         self.words = ipywidgets.HTML()
         drawing = ipywidgets.VBox([self.text])
