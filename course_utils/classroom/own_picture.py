@@ -60,7 +60,7 @@ class OwnPicture:
         drawing.add_class(self.place)
         others = ipywidgets.VBox([self.file, self.swap, self.words], layout=dict(margin="0 1em", width="20em"))
         both = ipywidgets.Box([drawing, others], layout=dict(flex_flow="row wrap"))
-        self.box = ipywidgets.VBox([both, self.shown])
+        self.box = widgets.Column([both, self.shown])
         self.text.observe(self.drawn, names="value")
         self.file.observe(self.uploaded, names="value")
         self.swap.observe(lambda change: self.redraw(), names="value")
