@@ -21,7 +21,7 @@ GREY = "#888888"
 # The film at the top
 
 
-def turning(description, kind="Ankle boot", frames=24):
+def turning(description, kind="Ankle boot", frames=17):
     """x_t and v of one garment, as the level rises from 0 to T, with their places on the circle between them."""
     images, labels = fashion_mnist(train=False)
     x_0 = scale(images[labels == CLASSES.index(kind)][:1])
@@ -97,7 +97,7 @@ def levels_drawn(panels, T, description):
         axis.bar(edges[:-1], counts, width=T / 20 * 0.9, align="edge", color=colour)
         axis.axhline(1, color=GREY, linewidth=1)
         axis.set_title(name, fontsize=10)
-        axis.set(ylim=(0, 2.6), ylabel="how often")
+        axis.set(ylim=(0, 3), ylabel="how often")
     axes[-1].set_xlabel("level: picture on the left, noise on the right")
     plotting.show(figure, description)
 
