@@ -32,6 +32,13 @@ from course_utils.solvers import dpm_solver_2m, heun_step
 from course_utils.unet import SelfAttention, shapes_through
 
 
+class Column(ipywidgets.VBox):
+    """Widgets one below the other. Where a page can't show them, it says so, instead of listing their insides."""
+
+    def __repr__(self):
+        return "(There are controls here, but this page can't show them.)"
+
+
 def live(controls, draw):
     """The box that every widget here is: controls above a picture, which is redrawn whenever one of them changes.
 
@@ -49,7 +56,7 @@ def live(controls, draw):
         control.observe(redraw, names="value")
     redraw()
     beside = ipywidgets.Box([picture, words], layout=dict(flex_flow="row wrap", align_items="center"))
-    return ipywidgets.VBox([*controls.values(), beside])
+    return Column([*controls.values(), beside])
 
 
 WIDE = dict(layout=dict(width="32em"), style=dict(description_width="6em"))

@@ -593,3 +593,9 @@ def test_solver_and_calls_shows_the_choice_under_the_best(solved):
 def test_colours_are_rounded_to_the_nearest_level():
     sheet = torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 254.6 / 255, 1.0]).reshape(1, 5, 1)
     assert widgets.in_colour(sheet).tolist() == [[[level] * 3 for level in (0, 0, 1, 255, 255)]]
+
+
+def test_where_no_widget_can_be_shown_a_sentence_stands_in():
+    box = widgets.live({"t": ipywidgets.IntSlider()}, lambda t: (b"", f"t = {t}"))
+    assert repr(box).startswith("(There are controls here")
+    assert box.get_view_spec()["model_id"]
