@@ -21,7 +21,7 @@ GREY = "#888888"
 # The film at the top
 
 
-def turning(description, kind="Ankle boot", frames=17):
+def turning(description, kind="Ankle boot", frames=13):
     """x_t and v of one garment, as the level rises from 0 to T, with their places on the circle between them."""
     images, labels = fashion_mnist(train=False)
     x_0 = scale(images[labels == CLASSES.index(kind)][:1])
