@@ -62,6 +62,10 @@ PIECES = {
         "course_utils.training": {"withhold"},
         "course_utils.sampling": {"clipped"},
     },
+    "09_what_to_predict": {
+        "course_utils.predictions": {"v", "x_0_from_v", "x_0_from_velocity", "score"},
+        "course_utils.training": {"normal_log_snr"},
+    },
     "10_fast_solvers": {"course_utils.solvers": {"heun_step", "dpm_solver_2m"}},
 }
 LEFT_OUT = {"exercise", "mistake", "lab"}  # cells with these tags are wrong, or unfinished, on purpose

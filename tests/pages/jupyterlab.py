@@ -136,6 +136,7 @@ WIDGETS = {
     "steps_and_eta": "06",
     "two_clouds": "07",
     "guidance_dial": "08",
+    "prediction_dial": "09",
     "solver_and_calls": "10",
 }
 
