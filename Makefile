@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root) # JupyterLab refuses to run as root unless told to
 
-.PHONY: lab test check test-browser test-colab test-environment stress notebooks bench links doctor
+.PHONY: lab test check test-browser test-colab test-colab-short test-environment stress notebooks bench links doctor
 .PHONY: check-in slides test-slides site test-site
 
 lab: .venv/installed
@@ -21,9 +21,13 @@ test-browser: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest tests/pages/jupyterlab.py
 
-# Every notebook alone in an empty folder, in an environment without the course. About ten minutes.
+# Every notebook alone in an empty folder, in an environment without the course. About 20 minutes.
 test-colab: .venv/installed build/colab/installed
 	$(BIN)/python -m pytest tests/notebooks/colab.py
+
+# The same with a few of the notebooks; of the others the first cell and all imports.
+test-colab-short: .venv/installed build/colab/installed
+	$(BIN)/python -m pytest -m "not weekly" tests/notebooks/colab.py
 
 # What conda does with environment.yml, as far as pip can do it, then `make check` in there. About ten minutes.
 test-environment: .venv/installed

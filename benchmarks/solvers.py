@@ -1,10 +1,18 @@
-"""Quality for so many calls of the network, by solver: what notebook 10 says about fast sampling.
+"""Quality for so many calls of the network, by solver and levels: what notebook 10 says about fast sampling.
 
     python benchmarks/solvers.py
 
-Each row is 2,000 pictures of the shipped network, made with one solver, a budget of calls and one seed, and scored as
-benchmarks/rows.py says. Every solver gets as many steps as the budget allows: Heun's method calls the network twice a
-step, except for the last. On one core it takes about three hours.
+Each row is 2,000 pictures of the shipped network, made with one solver, one choice of levels, a budget of calls and one
+seed, and scored as benchmarks/rows.py says. Every solver gets as many steps as the budget allows: Heun's method calls
+the network twice a step, except for the last. "levels" says where the steps end:
+
+- even: evenly spaced, from 1000 down to 0;
+- from 980, power 0.7: from 980 on, and closer together near the noise;
+- straight: where the log-SNR is that of evenly spaced times on the straight path. Given the denoiser, DDIM with eta = 0
+  depends on the log-SNRs that it visits, and on nothing else of the path. So with these levels (up to their rounding),
+  "DDIM" is Euler's method on the straight path, with a network that was trained on the cosine schedule.
+
+On one core it takes about 80 minutes.
 """
 
 import torch
@@ -12,33 +20,54 @@ import torch
 from course_utils.checkpoints import load_unet
 from course_utils.data import DATA
 from course_utils.device import best_device
-from course_utils.sampling import ddim_step, ddpm_step, denoiser, sample
-from course_utils.schedule import cosine_schedule
+from course_utils.sampling import ddim_step, ddpm_step, denoiser, sample, spaced_levels
+from course_utils.schedule import cosine_schedule, straight_path
 from course_utils.solvers import dpm_solver_2m, heun_step
 from rows import LABELS, SEEDS, SHAPE, fill
 
+PATH = cosine_schedule()
 SOLVERS = {  # the step, made for one walk with this denoiser, and how many steps a budget of calls pays for
     "DDIM": (lambda denoise: ddim_step, lambda calls: calls),
     "DDPM": (lambda denoise: ddpm_step, lambda calls: calls),
     "Heun": (heun_step, lambda calls: (calls + 1) // 2),
     "DPM-Solver++(2M)": (lambda denoise: dpm_solver_2m(), lambda calls: calls),
 }
-ROWS = [
-    dict(solver=solver, calls=calls, seed=seed)
-    for calls in (5, 10, 20, 50)  # the quick ones first
-    for solver in SOLVERS
-    for seed in SEEDS
+
+
+def from_980(num_steps):
+    return (980 * torch.linspace(1, 0, num_steps + 1) ** 0.7).round().int().tolist()
+
+
+def straight(num_steps):
+    inner = straight_path(num_steps).log_snr[1:-1].flip(0)
+    return [PATH.T, *((PATH.log_snr - value).abs().argmin().item() for value in inner), 0]
+
+
+LEVELS = {
+    "even": lambda num_steps: spaced_levels(PATH, num_steps),
+    "from 980, power 0.7": from_980,
+    "straight": straight,
+}
+KINDS = [  # what the target needs first
+    ("DDIM", "even", 50),
+    *[(solver, "even", 10) for solver in SOLVERS],
+    *[(solver, "from 980, power 0.7", 10) for solver in ("DDIM", "DPM-Solver++(2M)")],
+    ("DDIM", "straight", 10),
+    *[(solver, "even", calls) for calls in (5, 20) for solver in SOLVERS],
+    ("DPM-Solver++(2M)", "even", 50),
+    *[("DDIM", "straight", calls) for calls in (5, 20)],
 ]
+ROWS = [dict(solver=solver, levels=levels, calls=calls, seed=seed) for solver, levels, calls in KINDS for seed in SEEDS]
 
 
 def main():
-    path, device = cosine_schedule(), best_device()
-    denoise = denoiser(load_unet(DATA / "weights" / "unet.safetensors").to(device), path, LABELS)
+    device = best_device()
+    denoise = denoiser(load_unet(DATA / "weights" / "unet.safetensors").to(device), PATH, LABELS)
 
-    def pictures(solver, calls, seed):
+    def pictures(solver, levels, calls, seed):
         make, steps = SOLVERS[solver]
-        generator = torch.Generator().manual_seed(seed)
-        return sample(denoise, SHAPE, path, make(denoise), steps(calls), generator=generator, device=device)
+        visited, generator = LEVELS[levels](steps(calls)), torch.Generator().manual_seed(seed)
+        return sample(denoise, SHAPE, PATH, make(denoise), levels=visited, generator=generator, device=device)
 
     fill(__file__, ROWS, pictures)
 

@@ -39,6 +39,7 @@ def boxes():
         ),
         "steps_and_eta": lambda: widgets.steps_and_eta_box(widgets.make_all(denoise, x_T, schedule)),
         "two_clouds": widgets.two_clouds_box,
+        "prediction_dial": lambda: widgets.prediction_dial_box(image),
         "solver_and_calls": lambda: widgets.solver_and_calls_box(widgets.solve_all(denoise, x_T, schedule)),
     }
     for name, make in build.items():

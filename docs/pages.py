@@ -18,7 +18,14 @@ ROOT = Path(__file__).parent.parent
 # The parts of the site as the side bar has them: patterns of pages in the repository, in this order.
 PARTS = {
     "Notebooks": ["notebooks/*.ipynb"],
-    "Workshop": ["workshop/README.md", "workshop/*_day*.md", "workshop/*.md", "workshop/*/*.md"],
+    "Workshop": [
+        "workshop/README.md",
+        "workshop/*_day.md",
+        "workshop/two_days.md",
+        "workshop/three_days.md",
+        "workshop/*.md",
+        "workshop/*/*.md",
+    ],
     "Package": ["docs/reference.rst"],
     "More": ["benchmarks/README.md", "benchmarks/*.md", "data/README.md", "data/weights/README.md", "*.md"],
 }

@@ -4,7 +4,7 @@
     python -m course_utils.classroom.doctor --json    the same plus versions, as one JSON object for a bug report
     python -m course_utils.classroom.doctor --line Ada    all of it in one line, for the teacher of a workshop
 
-In a notebook, `check_up()` prints the same lines, and `check_in("Ada")` the one line.
+In a notebook, `check_up()` prints the same, in shorter lines, and `check_in("Ada")` the one line.
 
 A check is a function that can be called without arguments and returns the result of ok(), slow() or problem(). It
 imports torch, and the course's modules that do, inside the function: the doctor is there for the days when they can't
@@ -22,6 +22,7 @@ import platform
 import re
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 COURSE = "diffusion-models-from-scratch"
@@ -460,9 +461,12 @@ def impersonal(text):
 
 
 def check_up(checks=None):
-    """Print one line for each check, as soon as it is done: [ok], [slow] or [problem], and what to do."""
+    """Print what each check found, as soon as it is done: [ok], [slow] or [problem], and what to do.
+
+    Long lines are broken here: a notebook would break them in the middle of a word.
+    """
     for finding in examine(checks):
-        print(finding, flush=True)
+        print(textwrap.fill(str(finding), 84, subsequent_indent="    ", break_on_hyphens=False), flush=True)
 
 
 def report(findings):

@@ -15,7 +15,7 @@ from IPython.display import display
 from PIL import Image, ImageDraw
 
 from course_utils.classroom import own_picture, plotting
-from course_utils.classroom.widgets import enlarged, png, slider
+from course_utils.classroom.widgets import Column, enlarged, png, slider
 from course_utils.data import CLASSES
 from course_utils.editing import inpaint_step, sdedit
 from course_utils.sampling import ddim_step, ddpm_step, denoiser, sample_steps
@@ -52,7 +52,7 @@ class Easel:
         drawing.add_class(self.place)
         beside = ipywidgets.VBox([*controls.values(), self.button, self.words], layout=dict(margin="0 1em"))
         both = ipywidgets.Box([drawing, beside], layout=dict(flex_flow="row wrap"))
-        self.box = ipywidgets.VBox([both, self.shown])
+        self.box = Column([both, self.shown])
         self.text.observe(self.drawn, names="value")
         self.button.on_click(self.redraw)
         for control in controls.values():

@@ -52,7 +52,12 @@
     clear.style.cssText = "display: block; height: 40px; line-height: 40px; margin: 6px 2px";
     clear.textContent = "Start again";
     clear.className = "lm-Widget jupyter-widgets jupyter-button widget-button";
-    clear.addEventListener("click", () => { wipe(); clearTimeout(timer); timer = null; hand_over(""); });
+    clear.addEventListener("click", () => {
+      wipe();
+      clearTimeout(timer);
+      timer = null;
+      hand_over(field.value === "" ? " " : "");  // a change in any case, or Python would keep a file
+    });
 
     box.append(canvas, clear);
   }

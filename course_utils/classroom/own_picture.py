@@ -60,14 +60,16 @@ class OwnPicture:
         self.place = f"own-picture-{uuid.uuid4().hex}"
         self.text = ipywidgets.Textarea(layout=dict(display="none"))
         self.file = ipywidgets.FileUpload(accept="image/*", multiple=False, description="Or take a file", layout=TALL)
-        self.swap = ipywidgets.Checkbox(description="swap light and dark", indent=False, layout=TALL)
+        self.swap = ipywidgets.Checkbox(
+            description="swap light and dark", indent=False, layout=TALL | dict(width="auto")
+        )
         self.shown = ipywidgets.Image(format="png", layout=dict(max_width="100%", align_self="flex-start"))
         self.words = ipywidgets.HTML()
         drawing = ipywidgets.VBox([self.text])
         drawing.add_class(self.place)
         others = ipywidgets.VBox([self.file, self.swap, self.words], layout=dict(margin="0 1em", width="20em"))
         both = ipywidgets.Box([drawing, others], layout=dict(flex_flow="row wrap"))
-        self.box = ipywidgets.VBox([both, self.shown])
+        self.box = widgets.Column([both, self.shown])
         self.text.observe(self.drawn, names="value")
         self.file.observe(self.uploaded, names="value")
         self.swap.observe(lambda change: self.redraw(), names="value")

@@ -13,6 +13,8 @@ from pathlib import Path
 import ipywidgets
 from IPython.display import HTML, display
 
+from course_utils.classroom.widgets import Column
+
 QUIZZES = Path(__file__).parent / "quizzes"
 LETTERS = "ABCD"
 
@@ -176,7 +178,7 @@ def quiz_box(name, questions):
 
     boxes = [question_box(number, question, solve) for number, question in enumerate(questions, 1)]
     style = ipywidgets.HTML(f"<style>{STYLE % text_class(name)}</style>", layout=dict(display="none"))
-    return ipywidgets.VBox([style, *boxes, count]).add_class("course-quiz")
+    return Column([style, *boxes, count]).add_class("course-quiz")
 
 
 # Radio buttons are made for a word or two: a longer label would run over the next one. And wherever this style is, so

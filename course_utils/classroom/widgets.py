@@ -1,4 +1,4 @@
-"""Something to move: live controls above a still picture (notebooks 01, 02, 03, 05 to 08, and 10).
+"""Something to move: live controls above a still picture (notebooks 01, 02, 03 and 05 to 10).
 
 Each widget is called in a line, as in `noise_slider(image, schedule, "01.slider")`. It first shows the live controls,
 and then a still picture, which is all that GitHub, a printed page or a saved notebook has. Under the controls lies a
@@ -26,10 +26,18 @@ from torch import nn
 from course_utils.classroom import plotting
 from course_utils.evaluation import distances, frechet_distance, precision_recall
 from course_utils.guidance import guided
+from course_utils.predictions import NOISE, VELOCITY, X_0, V
 from course_utils.sampling import clipped, ddim_step, sample
-from course_utils.schedule import at, cosine_schedule, linear_schedule
+from course_utils.schedule import at, cosine_schedule, linear_schedule, straight_path
 from course_utils.solvers import dpm_solver_2m, heun_step
 from course_utils.unet import SelfAttention, shapes_through
+
+
+class Column(ipywidgets.VBox):
+    """Widgets one below the other. Where a page can't show them, it says so, instead of listing their insides."""
+
+    def __repr__(self):
+        return "(There are controls here, but this page can't show them.)"
 
 
 def live(controls, draw):
@@ -49,7 +57,7 @@ def live(controls, draw):
         control.observe(redraw, names="value")
     redraw()
     beside = ipywidgets.Box([picture, words], layout=dict(flex_flow="row wrap", align_items="center"))
-    return ipywidgets.VBox([*controls.values(), beside])
+    return Column([*controls.values(), beside])
 
 
 WIDE = dict(layout=dict(width="32em"), style=dict(description_width="6em"))
@@ -568,6 +576,61 @@ def draw_guided(scale, where, made):
     return png(enlarged(plotting.tile(torch.cat([plain, chosen]), columns=len(chosen)))), (
         f"Lower row: scale {scale}, guided at {where}. Upper row, to compare: scale 1, from the same noise. They are "
         f"{apart(chosen, plain)} from each other on average over the pixels; black to white is 2."
+    )
+
+
+# Notebook 09: what an error in the answer does to the picture
+
+PREDICTIONS = {prediction.name: prediction for prediction in (NOISE, X_0, V, VELOCITY)}
+PATHS = {"cosine": cosine_schedule(), "straight": straight_path()}
+ASKED_AT = (20, 100, 200, 300, 400, 500, 600, 700, 800, 900, 980)
+OFF = 0.2  # by how much an answer is off
+
+
+def prediction_dial(image, description):
+    """The path, what is predicted, and the level: x_t, an answer that is off by 0.2, and the picture it stands for.
+
+    Args:
+        image: (1, C, H, W) within -1 .. 1, C = 1 or 3.
+        description: the static figure in words: the pictures that the answers stand for on the cosine path, in a row
+            for each prediction and a column for each of five levels.
+    """
+    display(prediction_dial_box(image))
+    levels = (100, 300, 500, 700, 900)
+    plotting.show_rows(
+        {name: torch.cat([answered("cosine", name, t, image)[2] for t in levels]) for name in PREDICTIONS},
+        description,
+        titles=[f"t = {t}" for t in levels],
+        size=0.9,
+    )
+
+
+def prediction_dial_box(image):
+    controls = {
+        "path": slider("path", PATHS, "cosine"),
+        "predicts": slider("predicts", PREDICTIONS, "noise"),
+        "t": slider("t", ASKED_AT, 700),
+    }
+    return live(controls, partial(draw_answered, image=image))
+
+
+def answered(path, predicts, t, image):
+    """x_t, the answer, and the picture it stands for. The noise and the error are the same at every call."""
+    noise, error = torch.randn(2, *image.shape, generator=torch.Generator().manual_seed(0), dtype=image.dtype)
+    path, predicts = PATHS[path], PREDICTIONS[predicts]
+    x_t = at(path.signal_rate, t, image) * image + at(path.noise_rate, t, image) * noise
+    answer = predicts.target(image, noise, t, path) + OFF * error
+    return x_t, answer, predicts.x_0(x_t, t, answer, path)
+
+
+def draw_answered(path, predicts, t, image):
+    shown = answered(path, predicts, t, image)
+    signal, noise = PATHS[path].signal_rate[t], PATHS[path].noise_rate[t]
+    off = (shown[2] - image).square().mean().sqrt()
+    return png(enlarged(plotting.tile(torch.cat(shown), columns=3))), (
+        f"Level {t} on the {path} path, x_t = {signal:.2f} x_0 + {noise:.2f} noise. Left x_t, in the middle the "
+        f"answer, {predicts}, which is off by about {OFF:g}. On the right, the picture that this answer stands for: it "
+        f"is off by {off:.2f}."
     )
 
 

@@ -359,6 +359,17 @@ def test_one_line_for_each_check(capsys):
     assert capsys.readouterr().out.splitlines() == lines
 
 
+def test_long_lines_are_broken_between_words(capsys):
+    advice = (
+        "Set `train_minutes = 13`, or close other programs and run this cell again, some five or ten minutes later."
+    )
+    check_up({"speed": lambda: slow("about 476 training steps in three minutes.", advice)})
+    first, *others = capsys.readouterr().out.splitlines()
+    assert others
+    assert all(line.startswith("    ") for line in others)
+    assert " ".join([first, *map(str.strip, others)]).endswith(f"in three minutes. {advice}")
+
+
 @pytest.mark.parametrize(("checks", "status"), [(WELL, 0), (ILL, 1)])
 @pytest.mark.parametrize("arguments", [[], ["--json"], ["--line", "Ada"]])
 def test_the_exit_status_is_1_where_there_is_a_problem(capsys, checks, status, arguments):

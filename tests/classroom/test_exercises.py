@@ -127,7 +127,7 @@ def test_nonsense_is_never_right_and_never_raises(exercise, useless):
 
 
 def test_every_notebook_has_at_least_three_exercises():
-    for number in ("01", "02", "03", "04", "05", "06", "07", "08", "10", "11"):
+    for number in ("01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"):
         assert sum(exercise.notebook == number for exercise in EXERCISES.values()) >= 3
 
 

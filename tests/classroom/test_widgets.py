@@ -110,7 +110,17 @@ def bend(x_t, t):
 
 
 @pytest.fixture(
-    params=["noise", "schedule", "unet", "trajectory", "steps and eta", "two clouds", "guidance", "solver and calls"]
+    params=[
+        "noise",
+        "schedule",
+        "unet",
+        "trajectory",
+        "steps and eta",
+        "two clouds",
+        "guidance",
+        "predictions",
+        "solver and calls",
+    ]
 )
 def box(request, unet, states, made, made_guided, solved):
     """The box of each widget."""
@@ -122,6 +132,7 @@ def box(request, unet, states, made, made_guided, solved):
         "steps and eta": lambda: widgets.steps_and_eta_box(made),
         "two clouds": widgets.two_clouds_box,
         "guidance": lambda: widgets.guidance_dial_box(made_guided),
+        "predictions": lambda: widgets.prediction_dial_box(IMAGE),
         "solver and calls": lambda: widgets.solver_and_calls_box(solved),
     }
     return make[request.param]()
@@ -194,6 +205,7 @@ SHOWN = {
     "steps and eta": lambda: widgets.steps_and_eta(shrink, X_T, cosine_schedule(), "words"),
     "two clouds": lambda: widgets.two_clouds("words"),
     "guidance": lambda: widgets.guidance_dial(told, shrink, X_T, cosine_schedule(), "words"),
+    "predictions": lambda: widgets.prediction_dial(IMAGE, "words"),
     "solver and calls": lambda: widgets.solver_and_calls(shrink, X_T, cosine_schedule(), "words"),
 }
 
@@ -549,6 +561,50 @@ def test_guidance_dial_shows_the_choice_under_scale_1(made_guided, scale, where)
     assert float(distance) == pytest.approx((expected - plain).abs().mean().item(), abs=6e-4)
 
 
+# What an error in the answer does to the picture
+
+
+def picture_of_an_answer(path, predicts, t):
+    """The same in numpy, with the formulas written out: x_t, the answer, and the picture that it stands for."""
+    noise, error = (
+        part.double().numpy() for part in torch.randn(2, *IMAGE.shape, generator=torch.Generator().manual_seed(0))
+    )
+    x_0, u = IMAGE.double().numpy(), t / 1000
+    if path == "cosine":
+        f = [math.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2 for s in (0, u)]
+        a, b = (f[1] / f[0]) ** 0.5, (1 - f[1] / f[0]) ** 0.5
+    else:
+        a, b = 1 - u, u
+    x_t = a * x_0 + b * noise
+    if predicts == "noise":
+        answer = noise + 0.2 * error
+        return x_t, answer, (x_t - b * answer) / a
+    if predicts == "x_0":
+        answer = x_0 + 0.2 * error
+        return x_t, answer, answer
+    if predicts == "v":
+        answer = a * noise - b * x_0 + 0.2 * error
+        return x_t, answer, (a * x_t - b * answer) / (a**2 + b**2)
+    answer = noise - x_0 + 0.2 * error
+    return x_t, answer, (x_t - b * answer) / (a + b)
+
+
+@pytest.mark.parametrize("path", ["cosine", "straight"])
+@pytest.mark.parametrize("predicts", ["noise", "x_0", "v", "velocity"])
+def test_prediction_dial_shows_the_answer_and_the_picture_it_stands_for(path, predicts):
+    box = widgets.prediction_dial_box(IMAGE)
+    for label, value in (("path", path), ("predicts", predicts), ("t", 900)):
+        control(box, label).value = value
+    expected = picture_of_an_answer(path, predicts, 900)
+    sheet = grey(picture(box), zoom=8)
+    for i, image in enumerate(expected):
+        assert np.abs(sheet[:4, 8 * i : 8 * i + 6] - as_grey(image[0, 0])).max() <= 1
+    off = np.sqrt(np.square(expected[2] - IMAGE.double().numpy()).mean())
+    assert numbers(words(box))[-1] == pytest.approx(off, abs=6e-3)
+    assert f"on the {path} path" in words(box)
+    assert f"answer, {predicts}," in words(box)
+
+
 # Solver and calls
 
 
@@ -593,3 +649,9 @@ def test_solver_and_calls_shows_the_choice_under_the_best(solved):
 def test_colours_are_rounded_to_the_nearest_level():
     sheet = torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 254.6 / 255, 1.0]).reshape(1, 5, 1)
     assert widgets.in_colour(sheet).tolist() == [[[level] * 3 for level in (0, 0, 1, 255, 255)]]
+
+
+def test_where_no_widget_can_be_shown_a_sentence_stands_in():
+    box = widgets.live({"t": ipywidgets.IntSlider()}, lambda t: (b"", f"t = {t}"))
+    assert repr(box).startswith("(There are controls here")
+    assert box.get_view_spec()["model_id"]

@@ -8,14 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from test_mixture import LINE
 
 import bench
 import recipe
 import report
 import rows
 import sampler_cost
+import solvers
+from course_utils.mixture import exact_denoiser
 from course_utils.predictions import NOISE, V
-from course_utils.schedule import cosine_schedule
+from course_utils.sampling import ddim_step, sample
+from course_utils.schedule import cosine_schedule, straight_path
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "benchmarks"
 
@@ -55,6 +59,21 @@ def test_diffusers_visits_the_same_levels_in_the_comparison_of_costs(sampler):
 
     sampler_cost.of_diffusers(sampler)(network, cosine_schedule(), 5)
     assert calls == [1000, 800, 600, 400, 200]
+
+
+def test_every_budget_of_the_solvers_is_kept():
+    for solver, levels, calls in solvers.KINDS:
+        visited = solvers.LEVELS[levels](solvers.SOLVERS[solver][1](calls))
+        price = 2 * len(visited) - 3 if solver == "Heun" else len(visited) - 1
+        assert calls - 1 <= price <= calls
+    assert len({tuple(row.values()) for row in solvers.ROWS}) == len(solvers.ROWS)
+
+
+def test_ddim_at_the_straight_paths_log_snrs_is_euler_on_the_straight_path():
+    x_T, ends = torch.randn(100, 1, generator=torch.Generator().manual_seed(0)).double(), []
+    for path, levels in ((solvers.PATH, solvers.straight(10)), (straight_path(), [*range(1000, -1, -100)])):
+        ends.append(sample(exact_denoiser(LINE, path), x_T.shape, path, ddim_step, levels=levels, x_T=x_T))
+    assert (ends[0] - ends[1]).abs().max() < 2e-3  # the levels are rounded
 
 
 def test_rows_are_kept_as_they_come_and_made_only_once(tmp_path, monkeypatch):

@@ -4,8 +4,12 @@ The environment holds what Colab ships, as far as the course needs it, but not t
 an empty folder. Its first cell fetches the course from its public address, which git is told to find in a repository
 made of this checkout as it is, changes that are not committed included; and it adds the packages of ADDED, which pip is
 told to find in a folder. The way to any other address is closed. Every cell runs, the training in 04 too.
+
+`make test-colab-short`, which `.ci/run` calls, runs only the notebooks of WHOLE like this, and of the others the first
+cell and every import.
 """
 
+import ast
 import json
 import os
 import shutil
@@ -22,6 +26,8 @@ from test_answered_notebooks import on_its_own_sockets
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ADDRESS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+WHOLE = "00", "04", "08"  # the first, the one that trains, and one of part two
+REST = [path for path in NOTEBOOKS if not path.stem.startswith(WHOLE)]
 ADDED = {"jaxtyping", "beartype", "wadler_lindig"}  # the only packages that may appear
 PYTHON = ROOT / "build" / "colab" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
@@ -89,24 +95,49 @@ def test_the_environment_does_not_have_the_course(shipped):
     assert not {"diffusion_models_from_scratch", *ADDED} & set(shipped)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_alone(path, environ, shipped, tmp_path):
-    content = tmp_path / "content"
-    content.mkdir()
-    shutil.copy(path, content)
+def run(path, content, environ):
+    """Run the notebook in its folder; returns it as it was run."""
     command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", path.name]
     command += ["--ExecutePreprocessor.kernel_name=as_in_colab"]
     with tempfile.TemporaryDirectory(prefix="kernel") as sockets:
         command += on_its_own_sockets(sockets)
         done = subprocess.run(command, cwd=content, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return nbformat.read(content / path.name, as_version=4)
 
-    cells = [cell for cell in nbformat.read(content / path.name, as_version=4).cells if cell.cell_type == "code"]
+
+def check_run(notebook, name, content, shipped):
+    """Every cell ran without a complaint, and nothing was added but the course and the packages of ADDED."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
     assert cells[0].outputs == []
     texts = [output for cell in cells for output in cell.outputs if output.output_type == "stream"]
     assert [output.text for output in texts if output.name == "stderr" or "[problem]" in output.text] == []
-    assert sorted(file.name for file in content.iterdir()) == sorted([path.name, "diffusion-models-from-scratch"])
+    assert sorted(file.name for file in content.iterdir()) == sorted([name, "diffusion-models-from-scratch"])
     after = packages()
     assert set(after) - set(shipped) == ADDED
     assert after.items() >= shipped.items()  # and nothing that was there is gone, or has another version
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.weekly] if path in REST else []) for path in NOTEBOOKS],
+)
+def test_notebook_runs_alone(path, environ, shipped, tmp_path):
+    shutil.copy(path, tmp_path)
+    check_run(run(path, tmp_path, environ), path.name, tmp_path, shipped)
+
+
+def imports_of(cells):
+    """Every import in these cells, a line each."""
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    return "\n".join(ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+@pytest.mark.parametrize("path", REST, ids=lambda path: path.stem)
+def test_first_cell_and_imports(path, environ, shipped, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    first, *others = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    notebook.cells = [first, nbformat.v4.new_code_cell(imports_of(others))]
+    nbformat.write(notebook, tmp_path / path.name)
+    check_run(run(path, tmp_path, environ), path.name, tmp_path, shipped)

@@ -62,6 +62,10 @@ PIECES = {
         "course_utils.training": {"withhold"},
         "course_utils.sampling": {"clipped"},
     },
+    "09_what_to_predict": {
+        "course_utils.predictions": {"v", "x_0_from_v", "x_0_from_velocity", "score"},
+        "course_utils.training": {"normal_log_snr"},
+    },
     "10_fast_solvers": {"course_utils.solvers": {"heun_step", "dpm_solver_2m"}},
     "11_editing": {"course_utils.editing": {"sdedit", "put_back", "inpaint_step", "noise_further", "anagram"}},
 }

@@ -136,6 +136,7 @@ WIDGETS = {
     "steps_and_eta": "06",
     "two_clouds": "07",
     "guidance_dial": "08",
+    "prediction_dial": "09",
     "solver_and_calls": "10",
 }
 
@@ -263,6 +264,10 @@ def test_a_drawing_reaches_the_kernel_and_its_noised_pictures_change(lab, page, 
     chooser.value.set_files(ROOT / "data" / "samples.png")
     expect(says.get_by_text("Your file")).to_be_visible(timeout=MINUTE)
     save(page, f"own_picture_file_{theme}")
+    page.get_by_role("button", name="Start again").click()  # with nothing drawn since: the file has to go
+    expect(says.get_by_text("A smiley")).to_be_visible(timeout=MINUTE)
+    cut_off = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 2).length"
+    assert page.locator(".jupyter-widgets.widget-vbox, .jupyter-widget-vbox").evaluate_all(cut_off) == 0
 
 
 CHOOSE_HERE = """from course_utils.classroom.figures import first_hour

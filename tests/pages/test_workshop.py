@@ -20,7 +20,7 @@ from course_utils.classroom.exercises.checking import EXERCISES
 
 ROOT = Path(__file__).parent.parent.parent
 WORKSHOP = ROOT / "workshop"
-AGENDAS = [WORKSHOP / f"{length}.md" for length in ("half_day", "one_day", "two_days")]
+AGENDAS = [WORKSHOP / f"{length}.md" for length in ("half_day", "one_day", "two_days", "three_days")]
 PAGES = sorted(WORKSHOP.rglob("*.md"))
 minutes = SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "workshop_minutes.py")))
 make_slides = SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "make_slides.py")))
@@ -38,7 +38,7 @@ def clock(begin):
 def test_blocks_follow_each_other_and_have_the_time_they_need(path):
     blocks = minutes.blocks(path)
     new_day = [after for before, after in pairwise(blocks) if after.begin != before.end]
-    assert len(new_day) == (path.stem == "two_days")
+    assert len(new_day) == {"two_days": 1, "three_days": 2}.get(path.stem, 0)
     for block in blocks:
         assert block.has > 0, block.title
         assert block.needs <= block.has, f"{block.title} needs {block.needs:.1f} minutes and has {block.has}"
@@ -80,6 +80,11 @@ def test_two_days_name_the_notebooks_of_part_two_as_a_choice():
         assert f"({'../notebooks/' + minutes.NOTEBOOKS[number].name})" in choice
 
 
+def test_three_days_have_a_block_for_every_notebook():
+    chosen = {number for block in minutes.blocks(WORKSHOP / "three_days.md") for number in block.chosen}
+    assert chosen == set(minutes.NOTEBOOKS)
+
+
 def test_the_items_of_the_half_day_fill_its_blocks():
     for block in minutes.blocks(WORKSHOP / "half_day.md"):
         items = re.findall(r"^\d\. \*\*(\d+) minutes?", block.text, re.MULTILINE)
@@ -89,7 +94,7 @@ def test_the_items_of_the_half_day_fill_its_blocks():
 def test_the_readme_states_the_length_of_each_agenda():
     text = (WORKSHOP / "README.md").read_text(encoding="utf-8")
     lengths = [blocks[-1].end - blocks[0].begin for blocks in map(minutes.blocks, AGENDAS)]
-    stated = re.findall(r"\(\w+\.md\) \| (?:twice )?(\d+) h(?: (\d+) min)?", text)
+    stated = re.findall(r"\(\w+\.md\) \| (?:twice |three times )?(\d+) h(?: (\d+) min)?", text)
     assert [60 * int(hours) + int(part or 0) for hours, part in stated] == lengths
 
 

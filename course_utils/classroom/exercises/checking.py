@@ -35,6 +35,7 @@ from course_utils.classroom.exercises import (
     guidance,
     judging,
     loss,
+    predicting,
     predictions,
     schedule,
     scheduler,
@@ -74,6 +75,8 @@ EXERCISES = {  # in the order in which the notebooks ask for them
         *(judging.DISTANCE_OF_NUMBERS, judging.FRECHET_DISTANCE, judging.FLOOR_WITH_ERROR, judging.SHARE_WITHIN),
         judging.NEAREST,
         *(guidance.CLASSIFIER_GRADIENT, guidance.GUIDED, guidance.WITHHOLD),
+        *(predicting.X_0_FROM_V, predicting.CONVERTED, predicting.V_WEIGHT, predicting.X_0_FROM_SCORE),
+        *(predicting.FLOW_STEP, predicting.CHANGE_TRAINS),
         *(solvers.EULER_STEP, solvers.HEUN_STEP, solvers.ORDER, solvers.DPM_SOLVER_2M),
         *(editing.SDEDIT, editing.PUT_BACK, editing.NOISE_FURTHER, editing.ANAGRAM),
     )

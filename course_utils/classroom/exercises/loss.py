@@ -126,6 +126,16 @@ DIFFUSION_LOSS = Exercise(
             "`add_noise`.",
         ),
         Mistake(
+            loss_with(noising=lambda x_0, t, noise, path: x_0 + noise),
+            "The noise comes in at full strength, whatever the level, and the picture never fades. How much of each "
+            "there is depends on t: `add_noise` mixes them.",
+        ),
+        Mistake(
+            loss_with(cost=lambda error: error.square()),
+            "There is a squared error for every pixel, but `backward` needs a single number to start from. Take the "
+            "mean of them all: `.mean()`.",
+        ),
+        Mistake(
             loss_with(cost=lambda error: error.square().sum()),
             "The squared errors are added up, but we want their *mean*. The sum grows with the batch and with the "
             "size of the pictures, and so does the size of the optimizer's step.",
@@ -222,6 +232,11 @@ WEIGHTED_LOSS = Exercise(
             weighted_with(lambda snr, t: snr[t].clamp(min=5) / snr[t]),
             "This takes the larger of SNR and 5, which is what `clamp(min=5)` does. Then the weights are above 1 "
             "where there is a lot of noise, and explode near T. Take the smaller one: `clamp(max=5)`.",
+        ),
+        Mistake(
+            weighted_with(lambda snr, t: min(snr[t], 5) / snr[t]),
+            "Python's `min` chooses between two numbers, and here one side is a tensor with many. `clamp(max=5)` does "
+            "it for each of them.",
         ),
         Mistake(
             weighted_with(min_snr, lambda weight, error: (weight.flatten() * error.square()).mean()),

@@ -215,19 +215,19 @@ HEUN_STEP = Exercise(
         ),
         Mistake(
             heun_with(only_the_end),
-            "This uses only the answers from the end of the step. Those come too late, just as those from the start "
-            "come too early. Take the average of the two.",
+            "This uses only the answers from the end of the step. They run ahead, just as those from the start lag "
+            "behind. Take the average of the two.",
         ),
         Mistake(
             heun_with(only_the_picture),
-            "The two pictures are averaged, but the noise is only the one from the start. The slope has two parts, "
-            "and both of them change on the way.",
+            "The two pictures are averaged, but the noise is only the one from the start. The direction has two "
+            "parts, and both of them change on the way.",
         ),
         Mistake(
             heun_with(mixed_guess),
-            "The two pictures are averaged, and then a plain DDIM step is made from `x_t`. That takes the noise from "
-            "the start of the step only, to fit the average. Work out the noise at both ends, each from its own "
-            "picture, and average the noises as well.",
+            "The two pictures are averaged, and then a plain DDIM step is made from `x_t`. It works out the noise only "
+            "at the start of the step. Work it out at both ends, each time from the picture guessed there, and "
+            "average the noises as well.",
         ),
         Mistake(
             heun_with(
@@ -262,8 +262,8 @@ HEUN_STEP = Exercise(
                     x_t, (x_0_hat, denoise(euler, t)), (x_t, euler), (t, s), path
                 )
             ),
-            "The second question names level t, but Euler's step ends at level s. The denoiser has to be told how much "
-            "noise there is: `denoise(euler, s)`.",
+            "The second question is about level t, but Euler's step ends at level s. The denoiser has to be told how "
+            "much noise there is: `denoise(euler, s)`.",
         ),
         Mistake(
             heun_with(

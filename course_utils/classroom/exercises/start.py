@@ -11,8 +11,14 @@ def blend(picture, noise, share):
 
 
 def blend_cases():
-    pairs = two(*SHAPE, seed=1), two(2, 3, seed=2), two(2, 1, 4, 5, seed=3, dtype=DOUBLE), two(3, 2, seed=4)
-    return [case(*pair, share) for pair, share in zip(pairs, (0.3, 0.75, 0.0, 1), strict=True)]
+    pairs = (
+        two(*SHAPE, seed=1),
+        two(2, 3, seed=2),
+        two(2, 1, 4, 5, seed=3, dtype=DOUBLE),
+        two(3, 2, seed=4),
+        two(4, seed=5),
+    )
+    return [case(*pair, share) for pair, share in zip(pairs, (0.3, 0.75, 0.6, 0.0, 1), strict=True)]
 
 
 BLEND = Exercise(
@@ -40,6 +46,10 @@ BLEND = Exercise(
             lambda picture, noise, share: picture + noise,
             "This adds the two and never looks at `share`. Multiply the noise by `share`, and the picture by "
             "`1 - share`.",
+        ),
+        Mistake(
+            lambda picture, noise, share: (1 - share) * (picture + noise),
+            "Picture and noise both come in with `1 - share`. That is the picture's; the noise gets `share`.",
         ),
         Mistake(
             lambda picture, noise, share: (1 - share) * picture - share * noise,

@@ -207,6 +207,10 @@ def zeroed_too_late(optimizer, value):
     optimizer.step()
 
 
+def no_gradient(optimizer, value):
+    zero_backward_step(optimizer, value.detach())
+
+
 def no_step(optimizer, value):
     optimizer.zero_grad()
     value.backward()
@@ -295,6 +299,16 @@ TRAINING_STEP = Exercise(
         Mistake(
             step_with(learn=no_step),
             "The gradient is worked out, but the weights stay as they are: `optimizer.step()` is missing.",
+        ),
+        Mistake(
+            step_with(learn=no_gradient),
+            "The loss has lost its gradient before `backward` could use it. Call `.detach()` or `.item()` only when "
+            "you return the loss, after the step.",
+        ),
+        Mistake(
+            step_with(returned=lambda value: value),
+            "The step is right, but the loss comes back with its gradient, and with it all that was worked out on the "
+            "way, so a long training fills the memory. Return `loss.detach()`.",
         ),
         Mistake(
             step_with(returned=lambda value: None),
@@ -426,6 +440,15 @@ def update_not_counted(self, model):
         self.mix_all(model, self.kept(1, 10))
 
 
+def no_count(self, model, decay=0.999):
+    self.model, self.decay = self.copied(model), decay
+
+
+def update_not_counting(self, model):
+    with torch.no_grad():
+        self.mix_all(model, self.decay)
+
+
 def rebound(self, average, weight, decay):
     average = decay * average + (1 - decay) * weight
 
@@ -467,6 +490,11 @@ AVERAGED_WEIGHTS = Exercise(
             "weights almost at once. Add 1 to `self.updates` in `update`.",
         ),
         Mistake(
+            ema_with(__init__=no_count, update=update_not_counting),
+            "There is no `self.updates`. Let it start at 0 in `__init__` and add 1 in `update`: the decay grows "
+            "with it.",
+        ),
+        Mistake(
             ema_with(mix=lambda self, average, weight, decay: average.lerp_(weight, decay)),
             "The two shares are swapped. The decay is what the *average* keeps. The new weights get `1 - decay`, "
             "which is small later on. (`a.lerp_(b, s)` moves `a` towards `b` by the share `s`.)",
@@ -480,6 +508,12 @@ AVERAGED_WEIGHTS = Exercise(
             ema_with(mix=rebound),
             "The average never changes. `average = ...` in a loop gives the name to a new tensor, and the one in the "
             "model stays as it was. Change it in place: `lerp_`, `copy_`, or `mul_` and `add_`.",
+        ),
+        Mistake(
+            ema_with(mix=rebound, mix_buffer=rebound),
+            "Neither weights nor buffers of the copy ever change. `average = ...` in a loop gives the name to a new "
+            "tensor, and the one in the model stays as it was. Change it in place: weights with `lerp_`, buffers with "
+            "`copy_`.",
         ),
         Mistake(
             ema_with(mix=lambda self, average, weight, decay: weight.lerp_(average, decay)),

@@ -125,35 +125,42 @@ def measured():
     return json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
 
 
+def name(row):
+    """What a curve is called: the solver, and its levels unless they are even."""
+    return {"even": row["solver"], "straight": "Euler, straight path", 0: "real"}.get(
+        row["levels"], f"{row['solver']}, {row['levels']}"
+    )
+
+
 def summary(rows, what):
-    """{solver: {calls: (mean, standard error)}} of `what`, for the groups that have all three seeds."""
+    """{curve: {calls: (mean, standard error)}} of `what`, for the groups that have all three seeds."""
     groups = {}
-    for row in rows:
-        groups.setdefault((row["solver"], row["calls"]), []).append(row[what])
-    found = {}
-    for (solver, calls), values in sorted(groups.items(), key=lambda group: group[0][1]):
-        if len(values) >= 3:
-            found.setdefault(solver, {})[calls] = mean(values), stdev(values) / len(values) ** 0.5
-    return found
+    for row in sorted(rows, key=lambda row: row["calls"]):
+        groups.setdefault(name(row), {}).setdefault(row["calls"], []).append(row[what])
+    whole = {
+        curve: {calls: (mean(of), stdev(of) / len(of) ** 0.5) for calls, of in at.items() if len(of) >= 3}
+        for curve, at in groups.items()
+    }
+    return {curve: at for curve, at in whole.items() if at}
 
 
 def quality_by_calls(rows, key):
-    """FCD and recall by calls, with standard errors; nothing to draw until a solver has two complete groups."""
+    """FCD and recall by calls, with standard errors, of every curve that has two complete groups."""
     panels, said = {}, []
     for title, what in {"FCD (lower is better)": "fcd", "recall (higher is better)": "recall"}.items():
         found = summary(rows, what)
         real = found.pop("real", {}).get(0)
-        curves = {name: points for name, points in found.items() if len(points) >= 2}
+        curves = {curve: at for curve, at in found.items() if len(at) >= 2}
         if not curves:
-            print("Not measured yet: `python benchmarks/solvers.py` needs about three hours on one core.")
+            print("Not measured yet: `python benchmarks/solvers.py` needs about 80 minutes on one core.")
             return
-        panels[title] = {name: (list(at), *zip(*at.values(), strict=True)) for name, at in curves.items()}
+        panels[title] = {curve: (list(at), *zip(*at.values(), strict=True)) for curve, at in curves.items()}
         ticks = sorted({calls for at in curves.values() for calls in at})
         if real is not None:
             panels[title]["real"] = [ticks[0], ticks[-1]], [real[0]] * 2
-        for name, points in curves.items():
-            fewest, most = min(points), max(points)
-            said.append(f"{name} goes from {points[fewest][0]:.2f} to {points[most][0]:.2f} in {what}")
+        for curve, at in curves.items():
+            (fewest, (first, _)), *_, (most, (last, _)) = at.items()
+            said.append(f"{curve} goes from {first:.2f} to {last:.2f} in {what} ({fewest} to {most} calls)")
     text = words(key, fewest=ticks[0], most=ticks[-1], said="; ".join(said))
     plotting.show_curves(
         panels, text, "calls", height=2.9, columns=1, xscale="log", xticks=ticks, xlim=(ticks[0] / 1.1, ticks[-1] * 1.1)
@@ -161,12 +168,12 @@ def quality_by_calls(rows, key):
 
 
 def at_the_target(rows, calls=10, target=50):
-    """Print every solver's FCD with few calls, and DDIM's with many, if they have been measured."""
+    """Print DDIM's FCD with many calls, and the FCD with few for every solver and choice of levels, best first."""
     found = summary(rows, "fcd")
     if target not in found.get("DDIM", {}):
         print("Not measured yet.")
         return
-    print(f"DDIM with {target} calls: FCD {found['DDIM'][target][0]:.3f} ± {found['DDIM'][target][1]:.3f}")
-    for name, at in found.items():
-        if calls in at:
-            print(f"{name} with {calls} calls: FCD {at[calls][0]:.3f} ± {at[calls][1]:.3f}")
+    few = {curve: at[calls] for curve, at in found.items() if calls in at}
+    print(f"{target} calls  DDIM: FCD {found['DDIM'][target][0]:.3f} ± {found['DDIM'][target][1]:.3f}")
+    for curve, (fcd, error) in sorted(few.items(), key=lambda pair: pair[1]):
+        print(f"{calls} calls  {curve}: FCD {fcd:.3f} ± {error:.3f}")

@@ -76,7 +76,7 @@ def chooser_box(first):
     kind.observe(draw, names="value")
     again.on_click(draw)
     show(first, "Bag: step 50 of 50")
-    return ipywidgets.VBox([kind, again, picture, words])
+    return widgets.Column([kind, again, picture, words])
 
 
 # From noise to a boot

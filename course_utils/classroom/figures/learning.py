@@ -7,6 +7,7 @@ from functools import cache
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from IPython.display import clear_output
 from PIL import Image
 
 from course_utils.classroom import plotting
@@ -138,6 +139,8 @@ class Watch:
         if step in self.moments:
             share = self.moments[step]
             self.made = self.draw(self.ema.model, self.labels, seed=1)
+            if not self.fcd:
+                clear_output(wait=True)  # or the line of progress would stay above the rows, and go on below them
             self.fcd[step] = self.measure(self.made)
             self.add(f"{share}\nFCD {self.fcd[step]:.1f}", self.made[:10])
             if share == "25%":

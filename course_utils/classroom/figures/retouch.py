@@ -31,7 +31,7 @@ def painting(description, garments=(1, 2, 4, 18, 23), seed=0, steps=30, returns=
     options = dict(num_steps=steps, generator=torch.Generator().manual_seed(seed), device=device)
     states = [x for _, x, _ in sample_steps(denoise, (3 * len(known), 1, 28, 28), path, step, **options)]
     covered = with_hole(known.cpu(), hole.cpu())
-    frames = [torch.cat([covered, x.cpu()]) for x in [covered.repeat(3, 1, 1, 1), *states]]
+    frames = [torch.cat([covered, x.cpu()]) for x in [covered.repeat(3, 1, 1, 1), *states[1::2]]]
     plotting.show_film([plotting.tile(frame, len(known)) for frame in frames], description, 6, 3, zoom=3)
 
 
@@ -84,13 +84,13 @@ def known_line(data, height, description, limit=2.6):
 # A picture that turns
 
 
-def turning(pictures, description, columns, frames=24, zoom=3):
+def turning(pictures, description, columns, frames=16, zoom=2):
     """Pictures, (N, 1, 28, 28) within -1 .. 1, that turn by 180 degrees, as a film."""
     greys = [Image.fromarray((plotting.pixels(picture) * 255).round().astype("uint8")) for picture in pictures]
     large = [grey.resize((28 * zoom, 28 * zoom), Image.Resampling.NEAREST) for grey in greys]
     film = []
-    for angle in [0.0] * 6 + torch.linspace(0, 180, frames).tolist():
+    for angle in [0.0] * 4 + torch.linspace(0, 180, frames).tolist():
         turned = [np.array(picture.rotate(angle, Image.Resampling.BILINEAR)) for picture in large]
         sheet = torch.from_numpy(np.stack(turned))[:, None] / 127.5 - 1
         film.append(plotting.tile(sheet, columns))
-    plotting.show_film(film, description, seconds=4, hold=1.5, zoom=1)
+    plotting.show_film(film, description, seconds=4, hold=1.5, zoom=2)
