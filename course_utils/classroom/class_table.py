@@ -2,7 +2,7 @@
 
 In a notebook, `hand_in("Ada")` prints a line for the chat or a shared document, such as
 
-    progress | Ada | 00 1 | 01 1o2 | 02 1nnn | 03 nnnn | 04 nnnn | 05 nnnnnnn | 06 nnnnn | 07 nnnnn | 08 nnn | ...
+    progress | Ada | 00 1 | 01 1o2 | 02 1nnn | 03 nnnn | 04 nnnn | 05 nnnnnnn | 06 nnnnn | 07 nnnnn | 08 nnn | 09 nnnnnn | 10 nnnn | 11 nnnn
 
 with a sign for each exercise, in the order in which `progress()` lists them: 1 to 9, solved on that try (9 also stands
 for later ones); o, tried but still open; n, not attempted. Letters and digits only, because chats turn dots, dashes and
