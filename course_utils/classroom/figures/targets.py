@@ -57,7 +57,7 @@ def arrows_home(panels, clouds, description, limit=2.4):
     """{title: (log density, places (N, 2), ends (N, 2))}: from each place an arrow to where it ends."""
     figure, axes = plt.subplots(1, len(panels), figsize=(7.4, 2.9), sharey=True, layout="constrained")
     for axis, (title, (log_density, places, ends)) in zip(axes, panels.items(), strict=True):
-        axis.scatter(*clouds[:800].T, s=3, color="#CCCCCC", linewidths=0)
+        axis.scatter(*clouds[:300].T, s=3, color="#CCCCCC", linewidths=0)
         contours(axis, log_density, limit, colors=ORANGE, linewidths=1)
         axis.quiver(*places.T, *(ends - places).T, color=BLUE, angles="xy", scale_units="xy", scale=1, width=0.006)
         plane(axis, limit)
@@ -74,7 +74,7 @@ def lines_and_curves(panels, clouds, description, limit=2.6):
         1, len(panels), figsize=(2.9 * len(panels), 3.1), squeeze=False, sharey=True, layout="constrained"
     )
     for axis, (title, walks) in zip(axes.flat, panels.items(), strict=True):
-        axis.scatter(*clouds[:800].T, s=3, color="#CCCCCC", linewidths=0)
+        axis.scatter(*clouds[:300].T, s=3, color="#CCCCCC", linewidths=0)
         for walk in walks.unbind(dim=1):
             axis.plot(*walk.T, color=BLUE, linewidth=0.8, alpha=0.7)
         axis.scatter(*walks[0].T, s=14, facecolors="white", edgecolors=BLUE, linewidths=0.8, zorder=3)
