@@ -106,6 +106,6 @@ ANSWERS = {
     "judging.distance_of_numbers": [distance_in_plain_python, distance_in_one_go],
     "evaluation.frechet_distance": [frechet_by_eigenvalues_of_the_product, frechet_by_singular_values],
     "judging.floor_with_error": [floor_in_a_loop, floor_with_numpy],
-    "evaluation.share_within": [within_point_by_point, within_by_topk],
+    "evaluation.share_within": [within_by_topk, within_point_by_point],
     "judging.nearest": [nearest_by_expanding_the_square, nearest_by_broadcasting, nearest_one_by_one],
 }
