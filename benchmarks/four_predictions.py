@@ -5,7 +5,7 @@
 Each row is a network of the course's size, trained on labels for so many steps of 32 pictures, with one kind of
 prediction, path and draw of levels, and one seed. 2,000 pictures are made with 20 steps of DDIM and scored as
 benchmarks/rows.py says. The network is the same, and so is the time a step takes. Trained networks are kept in
-runs/four_predictions. A step takes 0.1 to 0.2 s on one core, so 2,000 of them take three to seven minutes.
+runs/four_predictions. On one core a row takes about ten minutes, most of them for the 2,000 steps.
 """
 
 import argparse

@@ -3,10 +3,13 @@
 python scripts/normalise_notebooks.py notebooks/*.ipynb
 """
 
+import base64
+import io
 import sys
 from pathlib import Path
 
 import nbformat
+from PIL import Image
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -26,6 +29,8 @@ def normalise(notebook):
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = last_of_overwritten(output.text)
+            elif "image/png" in output.get("data", {}):
+                output.data["image/png"] = in_fewer_bytes(output.data["image/png"])
 
 
 def joined(outputs):
@@ -43,6 +48,19 @@ def joined(outputs):
 def last_of_overwritten(text):
     """The text as a terminal would end up showing it: a line that was written over and over is kept once."""
     return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+
+
+def in_fewer_bytes(png):
+    """The same pixels, without the transparency that matplotlib writes, and in one channel if they are grey."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png)))
+    opaque = picture.mode != "RGBA" or picture.getchannel("A").getextrema() == (255, 255)
+    if picture.n_frames > 1 or not opaque:
+        return png
+    colour, file = picture.convert("RGB"), io.BytesIO()
+    grey = colour.convert("L")
+    best = grey if grey.convert("RGB").tobytes() == colour.tobytes() else colour
+    best.save(file, "PNG", optimize=True)
+    return min(png, base64.b64encode(file.getvalue()).decode() + "\n", key=len)
 
 
 for path in map(Path, sys.argv[1:]):

@@ -47,7 +47,7 @@ X_0_FROM_V = Exercise(
         ),
         Mistake(
             picture_with(lambda x, v, a, b: (a * x + b * v) / (a**2 + b**2)),
-            "The sign in the middle is wrong, so the noise does not cancel. In `v` the picture has a minus: "
+            "The sign in the middle is wrong, so the noise doesn't cancel. In `v` the picture has a minus: "
             "subtract `b * v`.",
         ),
         Mistake(
@@ -57,7 +57,7 @@ X_0_FROM_V = Exercise(
         ),
         Mistake(
             picture_with(lambda x, v, a, b: (b * x - a * v) / (a**2 + b**2)),
-            "The two rates have changed places, so neither the picture nor the noise is left alone. `x_t` is "
+            "The two rates have changed places, so neither the picture nor the noise cancels. `x_t` is "
             "multiplied by the signal rate, and `v` by the noise rate.",
         ),
         Mistake(
@@ -178,7 +178,7 @@ CONVERTED = Exercise(
         Mistake(
             converted_with(read_the_other_way),
             "`answers` and `wanted` have changed places. Read the model's output as what it *answers*: "
-            "`answers.x_0(...)`. Then say it as what is *wanted*: `wanted.target(...)`.",
+            "`answers.x_0(...)`. Then turn it into what is *wanted*: `wanted.target(...)`.",
         ),
         Mistake(
             converted_with(output_as_noise),
@@ -196,18 +196,18 @@ CONVERTED = Exercise(
         ),
         Mistake(
             converted_with(lambda x_t, t, output, path, answers, wanted: answers.x_0(x_t, t, output, path)),
-            "This answers with the picture, whatever is wanted. One more line: say the picture and its noise as "
+            "This answers with the picture, whatever is wanted. One more line: put the picture and its noise into "
             "`wanted.target`.",
         ),
         Mistake(
             converted_with(lambda x_t, t, output, path, answers, wanted: output),
-            "The answer is passed on as it was. A sampler that reads a noise as a `v` makes nonsense: read it with "
-            "`answers`, and say it with `wanted`.",
+            "The answer is passed on as it was. A sampler that reads a noise as a `v` makes nonsense. Read it with "
+            "`answers.x_0`, and turn it into `wanted.target`.",
         ),
         Mistake(
             converted_with(clipped_first),
-            "The guessed picture is clipped on the way, so the conversion isn't exact, and can't be undone. Whoever "
-            "samples clips, once.",
+            "The guessed picture is clipped on the way, so the conversion isn't exact, and can't be undone. Leave "
+            "the clip to the sampler.",
         ),
     ),
     hints=(
@@ -251,7 +251,7 @@ V_WEIGHT = Exercise(
     mistakes=(
         Mistake(
             weight_with(lambda a, b: (a**2 + b**2) / a),
-            "This is by how much the error itself grows. The loss has its *square*, so square the factor.",
+            "This is the factor of the error itself. The loss has its *square*, so square the factor.",
         ),
         Mistake(
             weight_with(lambda a, b: 1 / a**2),
@@ -274,8 +274,8 @@ V_WEIGHT = Exercise(
         ),
         Mistake(
             weight_with(lambda a, b: (a / (a**2 + b**2)) ** 2),
-            "This is upside down: it turns the error of `v` into that of the noise. The weight is to be multiplied "
-            "with the noise's error.",
+            "This is upside down: it turns the error of `v` into that of the noise. The weight has to turn the noise's "
+            "error into that of `v`.",
         ),
         Mistake(
             weight_with(lambda a, b: ((a**2 + b**2) / b) ** 2),
@@ -284,8 +284,8 @@ V_WEIGHT = Exercise(
         ),
     ),
     hints=(
-        "Say the guessed noise is off by d. By how much is the picture off that goes with it, so that `x_t` stays the "
-        "same? Put both into `v = a * noise - b * x_0`.",
+        "Suppose the guessed noise is off by d. By how much must the picture be off, so that `x_t` stays the same? "
+        "Put both into `v = a * noise - b * x_0`.",
         "The picture is off by `-b / a * d`, so `v` is off by `a * d + b * b / a * d`. Square the factor of d.",
     ),
 )
@@ -342,7 +342,7 @@ X_0_FROM_SCORE = Exercise(
         ),
         Mistake(
             home_with(lambda x, score, a, b: x + b**2 * score / a),
-            "Only the arrow is divided by the signal rate. Divide the whole sum: brackets.",
+            "Only the arrow is divided by the signal rate. Put brackets around the sum, and divide all of it.",
         ),
         Mistake(
             home_with(lambda x, score, a, b: (x - b * score) / a),
@@ -404,7 +404,7 @@ FLOW_STEP = Exercise(
         ),
         Mistake(
             flow_with(lambda x, velocity, t, s, T: x + (s - t) / t * velocity),
-            "The step's length is counted in shares of `t`, which is how much way is left. The velocity belongs to "
+            "The step's length is counted in shares of `t`, the way that is left. The velocity belongs to "
             "the whole path: divide by `path.T`.",
         ),
         Mistake(
@@ -413,11 +413,11 @@ FLOW_STEP = Exercise(
         ),
         Mistake(
             flow_with(lambda x, velocity, t, s, T: x - s / T * velocity),
-            "This goes as far as it is from `s` to 0. The step is from `t` to `s`.",
+            "This is the way from `s` to 0. The step is from `t` to `s`.",
         ),
         Mistake(
             flow_with(lambda x, velocity, t, s, T: (s - t) / T * velocity),
-            "This is by how much the point moves. Add it to where the point is.",
+            "This is only the move. Add it to `x_t`.",
         ),
         Mistake(
             flow_with(lambda x, velocity, t, s, T: x - velocity / T),
@@ -520,13 +520,13 @@ CHANGE_TRAINS = Exercise(
         ),
         Mistake(
             trains_with(answer=lambda output, a, b: output * (a**2 + b**2).sqrt()),
-            "The answer is scaled, too. The network names the noise, which is the same on both paths: its variance is "
-            "1. Leave it as it is.",
+            "The answer is scaled, too. The network guesses the noise, which is the same on both paths, with "
+            "variance 1. Leave it as it is.",
         ),
     ),
     hints=(
-        "Two things differ between the paths: how large `x_t` is, and at which level which SNR comes. Mend both before "
-        "you ask the model.",
+        "Two things differ between the paths: how large `x_t` is, and which level has which SNR. Mend both before you "
+        "ask the model.",
         "For the size, divide by `(a**2 + b**2).sqrt()`. For the level, `torch.searchsorted` finds a place in rising "
         "numbers, and `-own.log_snr` rises.",
         "Let `log_snr` be `at(path.log_snr, t, x_t).flatten()`. Then the level is "

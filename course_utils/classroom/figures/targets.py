@@ -57,7 +57,7 @@ def arrows_home(panels, clouds, description, limit=2.4):
     """{title: (log density, places (N, 2), ends (N, 2))}: from each place an arrow to where it ends."""
     figure, axes = plt.subplots(1, len(panels), figsize=(7.4, 2.9), sharey=True, layout="constrained")
     for axis, (title, (log_density, places, ends)) in zip(axes, panels.items(), strict=True):
-        axis.scatter(*clouds[:800].T, s=3, color="#CCCCCC", linewidths=0)
+        axis.scatter(*clouds[:300].T, s=3, color="#CCCCCC", linewidths=0)
         contours(axis, log_density, limit, colors=ORANGE, linewidths=1)
         axis.quiver(*places.T, *(ends - places).T, color=BLUE, angles="xy", scale_units="xy", scale=1, width=0.006)
         plane(axis, limit)
@@ -74,7 +74,7 @@ def lines_and_curves(panels, clouds, description, limit=2.6):
         1, len(panels), figsize=(2.9 * len(panels), 3.1), squeeze=False, sharey=True, layout="constrained"
     )
     for axis, (title, walks) in zip(axes.flat, panels.items(), strict=True):
-        axis.scatter(*clouds[:800].T, s=3, color="#CCCCCC", linewidths=0)
+        axis.scatter(*clouds[:300].T, s=3, color="#CCCCCC", linewidths=0)
         for walk in walks.unbind(dim=1):
             axis.plot(*walk.T, color=BLUE, linewidth=0.8, alpha=0.7)
         axis.scatter(*walks[0].T, s=14, facecolors="white", edgecolors=BLUE, linewidths=0.8, zorder=3)
@@ -111,44 +111,34 @@ def measured(file=DATA.parent / "benchmarks" / "four_predictions.json"):
 
 
 def groups(rows, what="fcd"):
-    """{(kind, steps of the sampler): (mean, standard error)} of `what`, for the groups with three seeds or more."""
+    """{kind: (mean, standard error)} of `what`, for the kinds with three seeds or more."""
     values = {}
     for row in rows:
-        values.setdefault((row["kind"], row["calls"]), []).append(row[what])
-    return {key: (mean(v), stdev(v) / len(v) ** 0.5) for key, v in values.items() if len(v) >= 3}
+        values.setdefault(row["kind"], []).append(row[what])
+    return {kind: (mean(v), stdev(v) / len(v) ** 0.5) for kind, v in values.items() if len(v) >= 3}
 
 
 def quality(rows, description):
-    """The FCD of each kind of training, with standard errors: a panel for each number of sampling steps."""
+    """The FCD of each kind of training, with its standard error, and a line for real pictures."""
     found = groups(rows)
-    real = found.pop(("real", 0), None)
+    real = found.pop("real", None)
     if not found:
         print("Not measured yet: `python benchmarks/four_predictions.py` takes a few hours on one core.")
         return
-    steps, kinds = sorted({calls for _, calls in found}), list(dict.fromkeys(kind for kind, _ in found))
-    figure, axes = plt.subplots(
-        len(steps), 1, figsize=(5.5, (0.32 * len(kinds) + 0.9) * len(steps)), squeeze=False, layout="constrained"
-    )
-    for axis, calls in zip(axes.flat, steps, strict=True):
-        for i, kind in enumerate(kinds):
-            if (kind, calls) in found:
-                value, error = found[kind, calls]
-                axis.errorbar(value, -i, xerr=error, fmt="o", color=ORANGE if "middle" in kind else BLUE, capsize=3)
-        if real:
-            axis.axvline(real[0], color=GREY, linewidth=1)
-        axis.set_yticks([-i for i in range(len(kinds))], kinds, fontsize=9)
-        axis.set(title=f"FCD with {calls} steps (lower is better)", xlim=(0, None))
-        axis.grid(axis="x")
+    figure, axis = plt.subplots(figsize=(5.5, 0.32 * len(found) + 0.9), layout="constrained")
+    for i, (kind, (value, error)) in enumerate(found.items()):
+        axis.errorbar(value, -i, xerr=error, fmt="o", color=ORANGE if "middle" in kind else BLUE, capsize=3)
+    if real:
+        axis.axvline(real[0], color=GREY, linewidth=1)
+    axis.set_yticks([-i for i in range(len(found))], list(found), fontsize=9)
+    axis.set(title="FCD (lower is better)", xlim=(0, None), ylim=(0.5 - len(found), 0.5))
+    axis.grid(axis="x")
     plotting.show(figure, description)
 
 
 def table(rows):
     """The same numbers, a line for each kind, and recall beside them: mean ± standard error."""
-    fcd, recall = groups(rows), groups(rows, "recall")
-    for kind in dict.fromkeys(kind for kind, _ in fcd):
-        said = []
-        for calls in sorted(calls for one, calls in fcd if one == kind):
-            (score, error), (share, its_error) = fcd[kind, calls], recall[kind, calls]
-            steps = f"{calls} steps: " if calls else ""
-            said.append(f"{steps}FCD {score:.2f} ± {error:.2f}, recall {share:.2f} ± {its_error:.2f}")
-        print(f"{kind:27}", "   ".join(said))
+    recall = groups(rows, "recall")
+    for kind, (score, error) in groups(rows).items():
+        share, its_error = recall[kind]
+        print(f"{kind:27} FCD {score:.2f} ± {error:.2f}   recall {share:.2f} ± {its_error:.2f}")

@@ -80,6 +80,13 @@ def within_by_topk(points, others, k):
     return torch.mean(inside.double())
 
 
+def nearest_by_expanding_the_square(pictures, others):
+    a, b = pictures.flatten(1).double(), others.flatten(1).double()
+    squares = a.square().sum(dim=1)[:, None] + b.square().sum(dim=1) - 2 * a @ b.T
+    distance, place = squares.clamp(min=0).sqrt().min(dim=1)
+    return place, distance.to(pictures.dtype)
+
+
 def nearest_by_broadcasting(pictures, others):
     apart = (pictures.flatten(1)[:, None] - others.flatten(1)).norm(dim=2)
     place = apart.argmin(dim=1)
@@ -99,6 +106,6 @@ ANSWERS = {
     "judging.distance_of_numbers": [distance_in_plain_python, distance_in_one_go],
     "evaluation.frechet_distance": [frechet_by_eigenvalues_of_the_product, frechet_by_singular_values],
     "judging.floor_with_error": [floor_in_a_loop, floor_with_numpy],
-    "evaluation.share_within": [within_point_by_point, within_by_topk],
-    "judging.nearest": [nearest_by_broadcasting, nearest_one_by_one],
+    "evaluation.share_within": [within_by_topk, within_point_by_point],
+    "judging.nearest": [nearest_by_expanding_the_square, nearest_by_broadcasting, nearest_one_by_one],
 }
