@@ -185,8 +185,8 @@ PUT_BACK = Exercise(
         ),
         Mistake(
             put_back_with(mix=lambda share, known_s, x_s: share * known_s + x_s),
-            "The known part is put on top of `x_s`, which is still there underneath. Take `x_s` only where the mask is "
-            "0: `(1 - mask) * x_s`.",
+            "The known part is added to `x_s`, which is still there. Take `x_s` only where the mask is 0: "
+            "`(1 - mask) * x_s`.",
         ),
         Mistake(
             put_back_with(draw=lambda x_s, known, generator: randn_like(known, generator).expand_as(x_s)),
@@ -247,7 +247,7 @@ NOISE_FURTHER = Exercise(
         Mistake(
             further_with(lambda x, z, signal_s, noise_s, signal_t, noise_t: signal_t * x + noise_t * z),
             "This treats `x_s` as a clean picture. It is at level s already: its picture has the factor `signal_s`, "
-            "and part of the noise is there. Shrink it by the *ratio* of the two signal rates, and add only what is "
+            "and it has part of the noise. Multiply it by the *ratio* of the two signal rates, and add only what is "
             "missing.",
         ),
         Mistake(
@@ -266,8 +266,8 @@ NOISE_FURTHER = Exercise(
         ),
         Mistake(
             further_with(lambda x, z, a, b, c, d: c / a * x + (d**2 - b**2) ** 0.5 * z),
-            "The variance that was added is taken to be the difference of the two. But the noise in `x_s` shrinks as "
-            "well when you multiply it by r: subtract `r**2 * noise_s**2`.",
+            "`added` is just the difference of the two variances here. But the noise in `x_s` shrinks as well when you "
+            "multiply it by r: subtract `r**2 * noise_s**2`.",
         ),
         Mistake(
             further_with(lambda x, z, a, b, c, d: c / a * x),
@@ -346,8 +346,8 @@ ANAGRAM = Exercise(
     mistakes=(
         Mistake(
             anagram_with(back=same),
-            "The second guess isn't turned back, so it is an upside-down picture that is averaged with an upright one. "
-            "Turn the noisy picture, ask, and turn the *answer* back.",
+            "The second guess isn't turned back, so an upside-down picture is averaged with an upright one. Turn the "
+            "noisy picture, ask, and turn the *answer* back.",
         ),
         Mistake(
             anagram_with(first=same),
@@ -361,7 +361,7 @@ ANAGRAM = Exercise(
         ),
         Mistake(
             anagram_with(mix=lambda one, other: one + other),
-            "The two guesses are added, which makes everything twice as bright and twice as dark. Take their average.",
+            "The two guesses are added, so the numbers are about twice as large as they should be. Take their average.",
         ),
         Mistake(
             anagram_with(lambda x: x.flip(-2), lambda x: x.flip(-2)),
