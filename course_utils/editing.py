@@ -22,6 +22,8 @@ def sdedit(
 ) -> Batch:
     """Noise x_0 up to level strength * T, and walk down from there (SDEdit, arXiv 2108.01073, algorithm 1).
 
+    With ddpm_step, short steps and a perfect denoiser, the result is a draw from q(x_0 | x_start).
+
     strength = 0 returns x_0; at 1 next to nothing of it is left. The walk from T would take num_steps steps, so this
     one takes the share of them that `strength` says, rounded up.
     """
