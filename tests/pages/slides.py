@@ -119,7 +119,7 @@ def test_notes_open_in_a_window_of_their_own_and_follow(folder, page):
     with page.expect_popup() as popup:
         page.keyboard.press("n")
     notes = popup.value
-    expect(notes.locator("body")).to_contain_text("Two shirts dissolve, and each column stops")
+    expect(notes.locator("body")).to_contain_text("Two shirts dissolve, step by step, and each column stops")
     before = notes.locator("body").inner_text()
     page.bring_to_front()
     for _ in range(2):
