@@ -3,7 +3,8 @@
     python scripts/train_weights.py --steps 20000 --threads 1
 
 It writes the averaged weights, a checkpoint to continue from, a grid of samples, and a card with all figures to
-runs/weights. Interrupt it when you like: the same command picks up where it stopped.
+runs/weights. Interrupt it when you like: the same command picks up where it stopped. With --start it goes on from
+finished weights instead of random ones, and the learning rate rises and falls once more.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from course_utils.checkpoints import load_unet, save_checkpoint
+from course_utils.checkpoints import load_checkpoint, load_unet, save_checkpoint
 from course_utils.classroom.plotting import save_grid
 from course_utils.data import CLASSES, fashion_mnist
 from course_utils.device import best_device
@@ -35,6 +36,7 @@ def main():
     images, labels = (tensor.to(device) for tensor in fashion_mnist())
     schedule = cosine_schedule()
     model = UNet(base_channels=arguments.channels, condition=len(CLASSES))
+    earlier = load_checkpoint(arguments.start, model) if arguments.start else []
     model = model.to(device, memory_format=torch.channels_last)
     options = dict(batch_size=arguments.batch_size, condition=labels, drop=0.1)
 
@@ -50,9 +52,9 @@ def main():
     history = train(model, images, schedule, steps=planned["steps"], **options)
     planned["minutes"] += (time.perf_counter() - start) / 60
     plan.write_text(json.dumps(planned))
-    save_checkpoint(arguments.out / "unet.safetensors", ema.model, history=history)
+    save_checkpoint(arguments.out / "unet.safetensors", ema.model, history=earlier + history)
 
-    network = load_unet(arguments.out / "unet.safetensors").to(device)
+    network = load_unet(arguments.out / "unet.safetensors").to(device, memory_format=torch.channels_last)
     save_grid(arguments.out / "samples.png", draw(network, schedule, device, 64, eta=1.0, num_steps=100))
     card = describe(arguments, network, planned, history)
     for name, eta in {"DDIM": 0.0, "DDPM (eta = 1)": 1.0}.items():
@@ -75,13 +77,15 @@ def draw(network, schedule, device, number, eta, num_steps):
 def describe(arguments, network, planned, history):
     """The card, as Markdown, up to the rows of the table of figures."""
     recent = history[-500:]
+    steps = f"{len(history):,} of {planned['steps']:,} steps of {arguments.batch_size} images"
     settings = f"Adam, learning rate at most {arguments.lr:g}, EMA 0.999, float32, seed {arguments.seed}"
+    start = f" after those of {arguments.start.name}" if arguments.start else ""
     return f"""| | |
 | --- | --- |
 | data | Fashion-MNIST, the 60,000 training images, -1 .. 1; labels, each withheld in one step of ten, at random |
 | network | `UNet`, {json.dumps(network.config)}, {sum(w.numel() for w in network.parameters()):,} weights |
 | schedule, loss | `cosine_schedule()`, T = 1000; `diffusion_loss` |
-| training | `train`: {len(history):,} of {planned["steps"]:,} steps of {arguments.batch_size} images, {settings} |
+| training | `train`: {steps}{start}, {settings} |
 | time | {planned["minutes"]:.0f} minutes, {arguments.threads or "all"} thread(s), {platform.processor() or "CPU"} |
 | loss | {sum(recent) / len(recent):.4f}, the mean of the last {len(recent)} steps |
 
@@ -97,6 +101,7 @@ def parse():
     parser.add_argument("--minutes", type=float, default=20, help="minutes of training (default: 20)")
     parser.add_argument("--steps", type=int, help="training steps, instead of minutes")
     parser.add_argument("--out", type=Path, default=Path("runs/weights"), help="folder (default: runs/weights)")
+    parser.add_argument("--start", type=Path, help="weights to go on from (default: random ones)")
     parser.add_argument("--channels", type=int, default=48, help="base_channels of the UNet (default: 48)")
     parser.add_argument("--batch-size", type=int, default=32, help="images per step (default: 32)")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="the highest learning rate (default: 0.0015)")
