@@ -18,6 +18,7 @@ NEEDS = {
     "sampling": set(),
     "guidance": set(),
     "solvers": set(),
+    "text": set(),
     "editing": set(),
     "interop": set(),
     "mixture": set(),
