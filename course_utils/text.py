@@ -110,8 +110,10 @@ def text_denoiser(
     words_scale: Real = 1,
     artist_scale: Real = 1,
     predicts: Prediction = VELOCITY,
+    clip: bool = True,
 ):
-    """`guided_twice` for a network with a TextEncoder, clipped; `condition` comes from its `prompts`."""
+    """`guided_twice` for a network with a TextEncoder, clipped once if `clip`; `condition` comes from its `prompts`."""
     no_words = torch.cat([condition[:, :1], torch.full_like(condition[:, 1:], PADDING)], dim=1)
     three = (denoiser(model, path, told, predicts, clip=False) for told in (condition, no_words, None))
-    return clipped(guided_twice(*three, words_scale, artist_scale))
+    denoise = guided_twice(*three, words_scale, artist_scale)
+    return clipped(denoise) if clip else denoise

@@ -340,6 +340,8 @@ def test_guided_denoiser_combines_three_calls_and_clips_last(make_text_unet):
     expected = neither + 1.5 * (artist - neither) + 4 * (both - artist)
     assert (found - expected.clamp(-1, 1)).abs().max() < 1e-12
     assert 0.05 < (expected.abs() > 1).double().mean() < 0.95
+    unclipped = text_denoiser(model, path, told, words_scale=4, artist_scale=1.5, clip=False)(x, 700)
+    assert (unclipped - expected).abs().max() < 1e-12
     plain = text_denoiser(model, path, told)(x, 700)
     assert (plain - both.clamp(-1, 1)).abs().max() < 1e-12
 
