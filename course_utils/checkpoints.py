@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from course_utils.transformer import DiT
 from course_utils.unet import UNet
 
 
@@ -80,14 +81,23 @@ def load_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generat
 
 def load_unet(path) -> UNet:
     """The UNet in a checkpoint, built from the configuration in the file, in eval mode; the EMA if there is one."""
+    return built(path, UNet)
+
+
+def load_dit(path) -> DiT:
+    """The DiT in a checkpoint, in the same way."""
+    return built(path, DiT)
+
+
+def built(path, kind):
     tensors, metadata = read_checkpoint(path)
     config = json.loads(metadata["config"])
-    if config is None or set(config) != set(inspect.signature(UNet).parameters):
-        raise ValueError(f"{path} does not hold a UNet from this course. Build its model and use load_checkpoint.")
-    if isinstance(config["condition"], str):
+    if config is None or set(config) != set(inspect.signature(kind).parameters):
+        raise ValueError(f"{path} holds no {kind.__name__} from this course. Build its model and use load_checkpoint.")
+    if isinstance(config.get("condition"), str):
         needs = f"needs a {config['condition']} for its condition, which is not in the file"
-        raise ValueError(f"The UNet in {path} {needs}. Build the UNet with one, and use load_checkpoint.")
-    model = UNet(**config)
+        raise ValueError(f"The {kind.__name__} in {path} {needs}. Build it with one, and use load_checkpoint.")
+    model = kind(**config)
     weights = part_of(tensors, "ema.") or part_of(tensors, "model.")
     check_same_shapes(path, weights, model)
     model.load_state_dict(weights)
