@@ -17,6 +17,7 @@ from torch import nn
 
 from course_utils.autoencoder import Autoencoder
 from course_utils.text import TextEncoder
+from course_utils.transformer import DiT
 from course_utils.unet import UNet
 
 
@@ -89,6 +90,11 @@ def load_unet(path) -> UNet:
 def load_autoencoder(path) -> Autoencoder:
     """The autoencoder in a checkpoint, in the same way; with the scale of its latents, if that was measured."""
     return built(path, Autoencoder)
+
+
+def load_dit(path) -> DiT:
+    """The DiT in a checkpoint, in the same way."""
+    return built(path, DiT)
 
 
 def built(path, kind):

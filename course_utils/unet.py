@@ -310,15 +310,17 @@ UNet.__new__ = unet_or_text_unet
 
 
 def check_condition(model, condition, B=None):
-    """Refuse a condition that lacks one entry for each of B images, or is not what this UNet was built for."""
+    """Refuse a condition that lacks one entry for each of B images, or is not what this network was built for."""
     if not isinstance(condition, Tensor) or condition.ndim == 0 or B not in (None, len(condition)):
         raise WrongArgument(
             f"condition must be a tensor with an entry for each of {B or 'the'} images, but is {describe(condition)}."
         )
-    if isinstance(model, UNet) and model.condition is None:
-        raise WrongArgument("condition was passed, but this UNet takes none. Build it with, say, condition=10.")
-    if isinstance(model, UNet) and isinstance(model.condition, LabelEmbedding):
-        null = model.condition.null
+    embedder = getattr(model, "condition", "not known")
+    if embedder is None:
+        kind = type(model).__name__
+        raise WrongArgument(f"condition was passed, but this {kind} takes none. Build it with, say, condition=10.")
+    if isinstance(embedder, LabelEmbedding):
+        null = embedder.null
         if not isinstance(condition, Labels) or condition.min() < 0 or condition.max() >= null:
             what = f"{describe(condition)} with {condition.unique().tolist()[:20]} in it"
             hint = f"For the null label, {null}, leave the condition out; in training, use drop."

@@ -14,6 +14,7 @@ NEEDS = {
     "forward": set(),
     "predictions": set(),
     "unet": set(),
+    "transformer": set(),
     "autoencoder": set(),
     "sampling": set(),
     "guidance": set(),
