@@ -30,11 +30,11 @@ class Block(nn.Module):
 
 
 def shrink(widths):
-    """A block for each resolution, halving between them, and one more at the lowest."""
+    """A block for each resolution, halving between them."""
     layers = [Block(widths[0], widths[0])]
     for width, next_width in pairwise(widths):
         layers += [Downsample(width), Block(width, next_width)]
-    return [*layers, Block(widths[-1], widths[-1])]
+    return layers
 
 
 def grow(widths):
