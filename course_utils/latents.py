@@ -4,17 +4,13 @@ To `train`, `sample`, guidance and solvers, latents are just smaller pictures. T
 one option: latents may lie outside -1 .. 1, so it is `train(..., latents=True)` and `denoiser(..., clip=False)`.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from course_utils.annotations import Batch, checked, named
+from course_utils.annotations import Batch, Take, checked
 from course_utils.autoencoder import reparametrise
 from course_utils.data import check_images, check_side, scale
 from course_utils.sampling import AT_ONCE, evaluating, randn_like
-
-Take = named(Literal["mean", "sample"], '"mean" or "sample"')
 
 
 @checked
