@@ -111,6 +111,14 @@ def test_bytes_and_scaled_pictures_have_the_same_latents_and_no_gradient(autoenc
     assert autoencoder.training
 
 
+@each_take
+def test_the_work_is_done_where_the_autoencoder_is(autoencoder, take):
+    """With "meta" for an accelerator: pictures, latents and the generator are on the CPU."""
+    z = encode(autoencoder.to("meta"), IMAGES, take, seeded())
+    assert z.device.type == "meta"
+    assert decode(autoencoder, torch.zeros(z.shape)).device.type == "meta"
+
+
 WRONG = {
     "a side that is no multiple of 4": (IMAGES[..., :14], "multiples of 4, because this Autoencoder"),
     "one picture": (IMAGES[0], r"\(N, C, H, W\)"),
