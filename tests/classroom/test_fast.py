@@ -1,5 +1,7 @@
 """The figure of notebook 10 that reads a benchmark's rows: only complete groups of seeds count."""
 
+import json
+
 import matplotlib.pyplot as plt
 import pytest
 
@@ -70,3 +72,14 @@ def test_without_complete_rows_it_says_so(some, monkeypatch, capsys):
     fast.quality_by_calls(some, "10.quality")
     fast.at_the_target(some)
     assert capsys.readouterr().out.count("Not measured yet") == 2
+
+
+def test_rows_of_ddim_and_ddpm_come_from_the_other_benchmark(tmp_path):
+    assert fast.measured(tmp_path) == []
+    plain = [dict(sampler=sampler, steps=20, seed=0, fcd=0.5) for sampler in ("real", "eta = 0", "eta = 1 (DDPM)")]
+    (tmp_path / "steps_and_eta.json").write_text(json.dumps(dict(rows=plain)))
+    (tmp_path / "solvers.json").write_text(json.dumps(dict(rows=ROWS)))
+    *first, ddim, ddpm = fast.measured(tmp_path)
+    assert first == ROWS
+    assert (ddim["solver"], ddim["levels"], ddim["calls"], ddim["fcd"]) == ("DDIM", "even", 20, 0.5)
+    assert ddpm["solver"] == "DDPM"

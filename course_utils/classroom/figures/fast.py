@@ -119,10 +119,16 @@ def where_the_guess_moves(shares, description):
 # What was measured
 
 
-def measured():
-    """The rows of benchmarks/solvers.json, or none if it isn't there."""
-    file = DATA.parent / "benchmarks" / "solvers.json"
-    return json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
+def measured(folder=DATA.parent / "benchmarks"):
+    """The rows of solvers.json, if it is there, and those of steps_and_eta.json that belong beside them."""
+    files = [folder / "solvers.json", folder / "steps_and_eta.json"]
+    rows, plain = (json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else [] for file in files)
+    solvers = {"eta = 0": "DDIM", "eta = 1 (DDPM)": "DDPM"}
+    return rows + [
+        row | dict(solver=solvers[row["sampler"]], levels="even", calls=row["steps"])
+        for row in plain
+        if row["sampler"] in solvers
+    ]
 
 
 def name(row):
@@ -152,7 +158,7 @@ def quality_by_calls(rows, key):
         real = found.pop("real", {}).get(0)
         curves = {curve: at for curve, at in found.items() if len(at) >= 2}
         if not curves:
-            print("Not measured yet: `python benchmarks/solvers.py` needs about 80 minutes on one core.")
+            print("Not measured yet: `python benchmarks/solvers.py` needs about 50 minutes on one core.")
             return
         panels[title] = {curve: (list(at), *zip(*at.values(), strict=True)) for curve, at in curves.items()}
         ticks = sorted({calls for at in curves.values() for calls in at})
