@@ -46,9 +46,9 @@ def picture_folder(path, size: Count, fit: Fit = "crop", background: str = "whit
             images.append(pil_to_tensor(fitted(picture, size, fit, background)))
             folders.append(file.relative_to(path).parts[0] if file.parent != path else "")
     names = sorted(set(folders))
-    report(path, len(images), names, left_out)
     if not images:
-        raise ValueError(f"There is no picture that can be read in {path}.")
+        raise ValueError(f"No picture can be read. {report(path, 0, names, left_out)}")
+    print(report(path, len(images), names, left_out))
     return torch.stack(images), torch.tensor([names.index(folder) for folder in folders])
 
 
@@ -103,10 +103,10 @@ def fitted(picture, size, fit, background):
 
 
 def report(path, number, names, left_out):
-    """Print what was found in a folder, and what was left out."""
-    print(f"{number} picture{'s' * (number != 1)} in {path}")
+    """What was found in a folder and what was left out, line by line."""
+    lines = [f"{number} picture{'s' * (number != 1)} in {path}"]
     if len(names) > 1:
-        print("  labels:", ", ".join(f"{label} is {name or 'no subfolder'}" for label, name in enumerate(names)))
-    for why, found in left_out.items():
-        if found:
-            print(f"  left out, {len(found)} {why}: {', '.join(found)}")
+        labels = [f"{label} is {name or 'no subfolder'}" for label, name in enumerate(names)]
+        lines.append(f"  labels: {', '.join(labels)}")
+    lines += [f"  left out, {len(found)} {why}: {', '.join(found)}" for why, found in left_out.items() if found]
+    return "\n".join(lines)

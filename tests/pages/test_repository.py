@@ -111,3 +111,15 @@ def test_citation_has_what_its_format_requires():
     assert {"message", "title", "authors"} <= set(citation)
     assert citation["license"] == "MIT"
     assert citation["repository-code"] == PROJECT["urls"]["Repository"]
+
+
+# Credit
+
+
+def test_credit_for_the_emoji_stands_beside_their_picture():
+    """The licences ask for it: the line in LICENSES.md, word for word, right below the picture."""
+    licences = (ROOT / "data" / "emoji" / "LICENSES.md").read_text(encoding="utf-8")
+    [credit] = re.findall(r"^> (Emoji: .+?)\n\n", licences, re.M | re.S)
+    words = credit.replace("> ", "").replace("(LICENSES.md)", "(data/emoji/LICENSES.md)").split()
+    _, below = (ROOT / "README.md").read_text(encoding="utf-8").split("(data/emoji.png)")
+    assert " ".join(words) in " ".join(below.split("\n\n")[1].split())
