@@ -41,22 +41,41 @@ def real_pictures(seed):
 
 def fill(script, rows, pictures):
     """Measure every row that the JSON beside the script lacks: the floor, and then pictures(**row) for each row."""
-    file = Path(script).with_suffix(".json")
-    results = json.loads(file.read_text()) if file.exists() else dict(machine=machine(), number=len(LABELS), rows=[])
-    everything = features_of_test_set()
-    some = everything[some_of_each(fashion_mnist(train=False)[1])]
-    floor = [dict.fromkeys(rows[0], 0) | {next(iter(rows[0])): "real", "seed": seed} for seed in SEEDS]
-    for row in [*floor, *rows]:
-        if any(row.items() <= done.items() for done in results["rows"]):
-            continue
+    everything, some = ruler()
+
+    def measure(**row):
         start = time.perf_counter()
         images = real_pictures(row["seed"]) if "real" in row.values() else pictures(**row).cpu()
-        row = row | dict(seconds=round(time.perf_counter() - start, 1)) | score(images, everything, some)
+        return dict(seconds=round(time.perf_counter() - start, 1)) | score(images, everything, some)
+
+    keep(script, [*floor_of(rows), *rows], measure)
+
+
+def floor_of(rows):
+    """The rows called "real" that belong to these: one for each seed."""
+    return [dict.fromkeys(rows[0], 0) | {next(iter(rows[0])): "real", "seed": seed} for seed in SEEDS]
+
+
+def keep(script, rows, measure):
+    """Add row | measure(**row) to the JSON beside the script, for each row that it lacks; returns all rows in it."""
+    file = Path(script).with_suffix(".json")
+    results = json.loads(file.read_text()) if file.exists() else dict(machine=machine(), number=len(LABELS), rows=[])
+    for row in rows:
+        if any(row.items() <= done.items() for done in results["rows"]):
+            continue
+        row = row | measure(**row)
         results["rows"].append(row)
         part = file.with_suffix(".part")
         part.write_text(json.dumps(results, indent=1) + "\n")
         part.replace(file)
         print(row, flush=True)
+    return results["rows"]
+
+
+def ruler():
+    """The features of all test pictures, and of 200 of each kind."""
+    everything = features_of_test_set()
+    return everything, everything[some_of_each(fashion_mnist(train=False)[1])]
 
 
 def score(images, everything, some):

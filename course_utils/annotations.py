@@ -43,12 +43,14 @@ Share = named(Annotated[Real, Is[lambda number: 0 <= number <= 1]], "a number wi
 Whole = named(
     Annotated[Sequence, Is[lambda its: all(isinstance(one, Integral) for one in its)]], "a list of whole numbers"
 )
+Texts = named(str | Sequence[str], "a text, or a list of texts")
 RISES = Is[lambda its: len(its) > 0 and its[0] >= 1 and all(t < s for t, s in pairwise(its))]
 Rising = named(Annotated[Whole, RISES], "a list of increasing levels, all at least 1")
 Betas = named(
     Annotated[Float[Tensor, " T_plus_1"], Is[are_betas]], "floats: first 0, then values strictly between 0 and 1"
 )
 Split = named(Literal["train", "pairs", "names"], '"train", "pairs" or "names"')
+Take = named(Literal["mean", "sample"], '"mean" or "sample"')
 Fit = named(Literal["crop", "pad"], '"crop" or "pad"')
 Divides64 = named(Annotated[Integral, Is[lambda size: size >= 1 and 64 % size == 0]], "a whole number that divides 64")
 Mask = named(Bool[Tensor, "..."] | Int[Tensor, "..."] | Float[Tensor, "..."], "a tensor of 0 and 1, not of pixels")

@@ -15,6 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from course_utils.autoencoder import Autoencoder
+from course_utils.text import TextEncoder
+from course_utils.transformer import DiT
 from course_utils.unet import UNet
 
 
@@ -22,8 +25,9 @@ def save_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generat
     """Write the model and whatever else is passed; there is never half a file at `path`.
 
     Missing folders are created, and an existing file is replaced only once the new one is complete. The model's
-    `config` is saved with it, if it has one. `run`, a dict of text and numbers, says how it is trained, as `train`
-    notes it. OSError if the file can't be written, say because the disk is full; an existing file is left untouched.
+    `config` is saved with it, if it has one, and a TextEncoder's within it. `run`, a dict of text and numbers, says how
+    it is trained, as `train` notes it. OSError if the file can't be written, say because the disk is full; an existing
+    file is left untouched.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors["history"] = torch.tensor(history, dtype=torch.float64)
@@ -39,7 +43,7 @@ def save_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generat
     parts = {"ema": ema, "optimizer": optimizer, "generator": generator}
     metadata = {
         "format": "course_utils checkpoint",
-        "config": json.dumps(getattr(model, "config", None), default=lambda module: type(module).__name__),
+        "config": json.dumps(getattr(model, "config", None), default=in_config),
         "holds": " ".join(name for name, part in parts.items() if part is not None),
         "run": json.dumps(run or {}),
     }
@@ -80,18 +84,39 @@ def load_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generat
 
 def load_unet(path) -> UNet:
     """The UNet in a checkpoint, built from the configuration in the file, in eval mode; the EMA if there is one."""
+    return built(path, UNet)
+
+
+def load_autoencoder(path) -> Autoencoder:
+    """The autoencoder in a checkpoint, in the same way; with the scale of its latents, if that was measured."""
+    return built(path, Autoencoder)
+
+
+def load_dit(path) -> DiT:
+    """The DiT in a checkpoint, in the same way."""
+    return built(path, DiT)
+
+
+def built(path, kind):
     tensors, metadata = read_checkpoint(path)
     config = json.loads(metadata["config"])
-    if config is None or set(config) != set(inspect.signature(UNet).parameters):
-        raise ValueError(f"{path} does not hold a UNet from this course. Build its model and use load_checkpoint.")
-    if isinstance(config["condition"], str):
+    if config is None or set(config) != set(inspect.signature(kind).parameters):
+        raise ValueError(f"{path} holds no {kind.__name__} from this course. Build its model and use load_checkpoint.")
+    if isinstance(config.get("condition"), str):
         needs = f"needs a {config['condition']} for its condition, which is not in the file"
-        raise ValueError(f"The UNet in {path} {needs}. Build the UNet with one, and use load_checkpoint.")
-    model = UNet(**config)
+        raise ValueError(f"The {kind.__name__} in {path} {needs}. Build it with one, and use load_checkpoint.")
+    if isinstance(config.get("condition"), dict):
+        config["condition"] = TextEncoder(**config["condition"])
+    model = kind(**config)
     weights = part_of(tensors, "ema.") or part_of(tensors, "model.")
     check_same_shapes(path, weights, model)
     model.load_state_dict(weights)
     return model.eval()
+
+
+def in_config(module):
+    """What the configuration says about a condition's module: all that it takes to build it, or only its kind."""
+    return module.config if isinstance(module, TextEncoder) else type(module).__name__
 
 
 def read_checkpoint(path):

@@ -91,7 +91,29 @@ def check_images(name, images):
         if low != low:
             raise WrongArgument(f"{name} must be numbers, but {images.isnan().sum()} of {images.numel()} are NaN.")
         found, do = f"range from {low:g} to {high:g}", "2 * images - 1" if high <= 1 else "images / 127.5 - 1"
-        raise WrongArgument(f"{name} must be uint8, or floating point scaled to -1 .. 1, but {found}. Try {do}.")
+        do = "Clip pictures. For latents, there is train(..., latents=True)" if low < -1 else f"Try {do}"
+        raise WrongArgument(f"{name} must be uint8, or floating point scaled to -1 .. 1, but {found}. {do}.")
+
+
+def check_latents(name, latents):
+    """Refuse anything but latents (N, C, H, W) about as large as the noise that is added to them."""
+    if not isinstance(latents, Float[Tensor, "N C H W"]):
+        raise WrongArgument(f"{name} must be latents (N, C, H, W), floating point, but is {describe(latents)}.")
+    size = latents.std().item()
+    if not 1 / 3 < size < 3:
+        do = "Divide them by it, as latents.encode does once latents.measure_scale has measured it."
+        raise WrongArgument(f"{name} must be latents with a standard deviation near 1, but theirs is {size:g}. {do}")
+
+
+def check_side(name, images, model):
+    """Refuse a height or width that the model can't divide as it has to."""
+    side = getattr(model, "side", 1)
+    if images.shape[2] % side or images.shape[3] % side:
+        raise WrongArgument(
+            f"{name} must have a height and width that are multiples of {side}, because this {type(model).__name__} "
+            f"divides them by that, but is {describe(images)}. Pad the images, or use fewer multipliers, "
+            "or a smaller patch."
+        )
 
 
 def unpacked(root):

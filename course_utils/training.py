@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from course_utils.annotations import Batch, Count, Labels, Path, WrongArgument, advice, check_answer, checked, describe
 from course_utils.checkpoints import load_checkpoint, read_run, save_checkpoint
-from course_utils.data import check_images, scale
+from course_utils.data import check_images, check_latents, check_side, scale
 from course_utils.device import bfloat16
 from course_utils.forward import add_noise
 from course_utils.predictions import NOISE, Prediction
@@ -201,6 +201,7 @@ def train(
     checkpoint=None,
     generator: torch.Generator | None = None,
     accelerator=None,
+    latents: bool = False,
 ) -> list:
     """Train the model, in place, with Adam on batches drawn at random (DDPM, algorithm 1).
 
@@ -220,7 +221,8 @@ def train(
         condition: (N, ...), what the network is told about each image, such as its label; with a DataLoader, True to
             take the second part of each batch.
         drop: the share of conditions withheld, drawn afresh at every step, so that the network also learns to do
-            without; it is given the null condition instead.
+            without; it is given the null condition instead. A condition's module with a method withhold(condition,
+            share, generator) does that in its own way, as TextEncoder does for words and artist.
         loss: a function with `diffusion_loss`'s arguments, such as functools.partial(diffusion_loss, predicts=V).
         draw_t: draw_t(B, T, generator, device) -> levels (B,).
         clip: the largest allowed norm of the gradient; a longer gradient is scaled down to it.
@@ -230,6 +232,8 @@ def train(
         generator: on the data's device; by default a new one, seeded from torch's own.
         accelerator: from Hugging Face's accelerate. Each process takes an equal part of every batch from a tensor (a
             DataLoader you prepare yourself), and the first one saves. Model and data are on accelerator.device.
+        latents: whether the data is latents instead of images (notebook 14): floating point, with a standard deviation
+            near 1, whatever their range.
 
     Returns:
         The history, a list with the loss of every step so far.
@@ -243,7 +247,7 @@ def train(
     """
     team = Team(accelerator, batch_size if isinstance(data, Tensor) else None)
     generator = generator or team.new_generator(data.device if isinstance(data, Tensor) else device_of(model))
-    batches = batches_of(data, model, condition, drop, batch_size, generator)
+    batches = batches_of(data, model, condition, drop, batch_size, generator, latents)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)  # one pass over the weights, not a dozen
     state = dict(ema=ema, optimizer=optimizer, generator=generator)
     run = dict(
@@ -325,24 +329,26 @@ def settle(history, losses):
 # Batches
 
 
-def batches_of(data, model, condition, drop, batch_size, generator):
+def batches_of(data, model, condition, drop, batch_size, generator, latents):
     """Endless batches (x_0, condition), with x_0 scaled and a share of the conditions withheld."""
     if isinstance(data, Tensor):
-        check_data(data, model)
+        check_data(data, model, latents)
         if condition is not None:
             check_condition(model, condition, len(data))
         pairs = drawn(data, condition, batch_size, generator)
     else:
         check_batches(data, condition)
-        pairs = loaded(data, model, condition)
-    null = getattr(getattr(model, "condition", None), "null", None)
+        pairs = loaded(data, model, condition, latents)
+    embedder = getattr(model, "condition", None)
+    null = getattr(embedder, "null", None)
+    own = getattr(embedder, "withhold", None)  # one that withholds the parts of a condition independently
     if not 0 <= drop <= 1 or (drop > 0 and (condition is None or null is None)):
         raise WrongArgument(f"drop must be within 0 .. 1 (0 without a condition or a null one), but is {drop:g}.")
 
     def finished():
         for images, told in pairs:
             if drop > 0:
-                told = withhold(told, drop, null, generator)
+                told = own(told, drop, generator) if own else withhold(told, drop, null, generator)
             yield (scale(images) if images.dtype == torch.uint8 else images), told
 
     return finished()
@@ -362,7 +368,7 @@ def drawn(images, condition, batch_size, generator):
         yield images[chosen], None if condition is None else condition[chosen]
 
 
-def loaded(loader, model, condition):
+def loaded(loader, model, condition, latents):
     """From a DataLoader, or anything else that can be looped over again and again. The first batch is checked."""
     number = 0
     while True:
@@ -370,7 +376,7 @@ def loaded(loader, model, condition):
         for number, batch in enumerate(loader, start=before + 1):
             images, told = (*batch, None)[:2] if isinstance(batch, (tuple, list)) else (batch, None)
             if number == 1:
-                check_data(images, model)
+                check_data(images, model, latents)
             if condition and (number == 1 or told.device.type == "cpu"):
                 check_condition(model, told, len(images))
             device = device_of(model)
@@ -387,14 +393,9 @@ def check_batches(data, condition):
         raise WrongArgument("condition must be True or None when data yields batches: it comes with each batch.")
 
 
-def check_data(images, model):
-    check_images("data", images)
-    side = getattr(model, "side", 1)
-    if images.shape[2] % side or images.shape[3] % side:
-        raise WrongArgument(
-            f"data must have a height and width that are multiples of {side}, because this UNet divides them by "
-            f"that, but is {describe(images)}. Pad the images, or use fewer multipliers."
-        )
+def check_data(data, model, latents):
+    check_latents("data", data) if latents else check_images("data", data)
+    check_side("data", data, model)
 
 
 def device_of(model):

@@ -19,6 +19,7 @@ from course_utils.predictions import NOISE, VELOCITY, X_0, V
 from course_utils.sampling import ddim_encode, ddim_step, ddpm_step, denoiser, sample, sample_steps
 from course_utils.schedule import NoiseSchedule, cosine_schedule, linear_schedule, straight_path
 from course_utils.training import EMA, diffusion_loss, steps_in, train, training_step
+from course_utils.transformer import DiT
 from course_utils.unet import UNet, shapes_through
 
 PATH, SHAPE = cosine_schedule(10), (2, 1, 8, 8)
@@ -187,6 +188,7 @@ def test_T_must_be_at_least_1(make):
 # Conditions
 
 UNTOLD, TOLD = UNet(base_channels=8), UNet(base_channels=8, condition=5)
+UNTOLD_DIT, TOLD_DIT = (DiT(width=8, depth=1, heads=1, condition=condition) for condition in (None, 5))
 TELL = {
     "denoiser": lambda model, condition: denoiser(model, PATH, condition=condition),
     "train": lambda model, condition: train(model, IMAGES[:2], PATH, steps=1, condition=condition),
@@ -207,14 +209,16 @@ CONDITIONS = {
 @pytest.mark.parametrize("what", CONDITIONS)
 def test_labels_must_be_of_the_classes(name, what):
     condition, *pieces = CONDITIONS[what]
-    with refused("condition must", *pieces):
-        TELL[name](TOLD, condition)
+    for network in (TOLD, TOLD_DIT):
+        with refused("condition must", *pieces):
+            TELL[name](network, condition)
 
 
 @pytest.mark.parametrize("name", TELL)
 def test_condition_is_refused_where_the_network_takes_none(name):
-    with refused("condition", "takes none"):
-        TELL[name](UNTOLD, torch.tensor([0, 1]))
+    for network in (UNTOLD, UNTOLD_DIT):
+        with refused("condition", f"this {type(network).__name__} takes none"):
+            TELL[name](network, torch.tensor([0, 1]))
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -16,6 +16,7 @@ import report
 import rows
 import sampler_cost
 import solvers
+import unet_and_dit
 from course_utils.mixture import exact_denoiser
 from course_utils.predictions import NOISE, V
 from course_utils.sampling import ddim_step, sample
@@ -74,6 +75,53 @@ def test_ddim_at_the_straight_paths_log_snrs_is_euler_on_the_straight_path():
     for path, levels in ((solvers.PATH, solvers.straight(10)), (straight_path(), [*range(1000, -1, -100)])):
         ends.append(sample(exact_denoiser(LINE, path), x_T.shape, path, ddim_step, levels=levels, x_T=x_T))
     assert (ends[0] - ends[1]).abs().max() < 2e-3  # the levels are rounded
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+def test_unet_and_dit_do_as_much_arithmetic_for_a_picture(shape):
+    amounts = [unet_and_dit.arithmetic(make(in_channels=shape[0]), shape) for make in unet_and_dit.NETWORKS.values()]
+    assert max(amounts) < 1.1 * min(amounts)
+
+
+def test_arithmetic_of_a_dit_is_that_of_its_matrices():
+    tokens, width, depth, pixels = 49, 112, 6, 16
+    linear = tokens * (depth * 12 * width**2 + 2 * pixels * width)  # queries, keys, values, out, the MLP; in and out
+    told = 2 * width**2 + (6 * depth + 2) * width**2
+    attention = depth * 2 * tokens**2 * width
+    once = linear + told + attention  # backwards twice as much, for inputs and weights, but not for the first inputs
+    first = tokens * pixels * width + width**2
+    found = unet_and_dit.arithmetic(unet_and_dit.NETWORKS["DiT, patches of 4"](), (1, 28, 28))
+    assert found == 2 * (3 * once - first)
+
+
+def test_equal_arithmetic_is_equal_up_to_half_a_step():
+    images, in_all = torch.zeros(1, 1, 28, 28), []
+    for make in unet_and_dit.NETWORKS.values():
+        steps, of_one = unet_and_dit.steps_for_arithmetic(make(), images), unet_and_dit.arithmetic(make(), (1, 28, 28))
+        in_all.append((steps * of_one, of_one))
+    target = in_all[0][0]
+    assert all(abs(amount - target) <= of_one / 2 for amount, of_one in in_all)
+
+
+@pytest.mark.parametrize("network", unet_and_dit.NETWORKS)
+def test_row_of_unet_and_dit_is_trained_kept_and_scored(network, tmp_path, monkeypatch):
+    for name, value in dict(UNET_STEPS=2, BATCH=2, UNSEEN=10, SHAPE=(3, 1, 28, 28), FOLDER=tmp_path).items():
+        monkeypatch.setattr(unet_and_dit, name, value)
+    monkeypatch.setattr(unet_and_dit, "LABELS", torch.arange(3))
+    monkeypatch.setattr(unet_and_dit, "ruler", lambda: ())
+    monkeypatch.setattr(unet_and_dit, "score", lambda images: dict(fcd=len(images)))
+    row = unet_and_dit.measure(network, "clothes", "arithmetic", 1e-3, 0)
+    assert row["steps"] == 2
+    assert row["fcd"] == 3
+    assert 0.5 < row["loss"] < 2  # it has learnt next to nothing
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_best_rate_is_that_of_the_lowest_loss_in_the_search():
+    losses = {2e-3: 0.3, 1e-3: 0.1, 5e-4: 0.2}
+    rows = [row | dict(loss=losses[row["lr"]]) for row in unet_and_dit.SEARCH]
+    rows += [dict.fromkeys(rows[0], 0) | dict(network="real"), rows[0] | dict(seed=1, loss=0)]
+    assert unet_and_dit.best_rates(rows) == dict.fromkeys(unet_and_dit.NETWORKS, 1e-3)
 
 
 def test_rows_are_kept_as_they_come_and_made_only_once(tmp_path, monkeypatch):

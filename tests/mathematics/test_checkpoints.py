@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from course_utils import checkpoints
-from course_utils.checkpoints import load_checkpoint, load_unet, save_checkpoint
+from course_utils.checkpoints import load_checkpoint, load_dit, load_unet, save_checkpoint
 from course_utils.training import EMA
+from course_utils.transformer import DiT
 
 HISTORY = [0.1, 1 / 3, 1e-30]
 
@@ -188,6 +189,15 @@ def test_load_unet_is_ready_to_sample(saved):
     assert not any(module.training for module in load_unet(saved).modules())
 
 
+def test_load_dit_builds_the_network_of_the_file(path):
+    model = DiT(in_channels=3, width=8, depth=1, heads=2, condition=4, patch=2)
+    save_checkpoint(path, model)
+    again = load_dit(path)
+    assert again.config == model.config
+    assert same(again.state_dict(), model.state_dict())
+    assert not any(module.training for module in again.modules())
+
+
 class Other(nn.Linear):
     """A network with a configuration, but no UNet."""
 
@@ -196,11 +206,16 @@ class Other(nn.Linear):
         self.config = dict(width=2)
 
 
-@pytest.mark.parametrize("model", [nn.Linear(2, 2), Other()], ids=["no config", "another config"])
+@pytest.mark.parametrize("model", [nn.Linear(2, 2), Other(), DiT(width=8, depth=1)], ids=["none", "another", "DiT"])
 def test_load_unet_of_a_model_that_is_no_unet_says_so(path, model):
     save_checkpoint(path, model)
-    with pytest.raises(ValueError, match=naming(path)):
+    with pytest.raises(ValueError, match=f"{naming(path)} holds no UNet"):
         load_unet(path)
+
+
+def test_load_dit_of_a_unet_says_so(saved):
+    with pytest.raises(ValueError, match=f"{naming(saved)} holds no DiT"):
+        load_dit(saved)
 
 
 # A save that dies half-way

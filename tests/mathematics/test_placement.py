@@ -13,6 +13,7 @@ from course_utils.sampling import ddim_encode, ddim_step, ddpm_step, denoiser, s
 from course_utils.schedule import at, cosine_schedule
 from course_utils.solvers import dpm_solver_2m, heun_step
 from course_utils.training import EMA, diffusion_loss, training_step
+from course_utils.transformer import DiT
 from course_utils.unet import UNet, timestep_embedding
 
 SCHEDULE = cosine_schedule(10)
@@ -55,6 +56,8 @@ OUTPUTS = {
     "UNet": (lambda x: UNet(base_channels=8).to(x)(x, T), SHAPE),
     "UNet with labels": (lambda x: UNet(base_channels=8, condition=3).to(x)(x, T, T), SHAPE),
     "UNet without the labels": (lambda x: UNet(base_channels=8, condition=3).to(x)(x, T), SHAPE),
+    "DiT": (lambda x: DiT(width=8, depth=1).to(x)(x, T), SHAPE),
+    "DiT without the labels": (lambda x: DiT(width=8, depth=1, condition=3).to(x)(x, T), SHAPE),
     "denoiser": (lambda x: denoiser(UNet(base_channels=8).to(x), SCHEDULE)(x, INT), SHAPE),
     "denoiser with labels": (
         lambda x: denoiser(UNet(base_channels=8, condition=3).to(x), SCHEDULE, torch.tensor([0, 1]))(x, INT),
