@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from course_utils.checkpoints import read_checkpoint
 
@@ -37,6 +38,20 @@ def test_fashion_draws_with_weights_that_were_saved(tmp_path):
     said = run("fashion.py", "--weights", EXAMPLES.parent / "data" / "weights" / "unet.safetensors", "--out", tmp_path)
     assert "step" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["samples.png"]
+
+
+@pytest.mark.slow
+def test_a_folder_of_pictures_is_shown_and_trained_on(tmp_path):
+    for kind in ("red", "blue"):
+        (tmp_path / "my pictures" / kind).mkdir(parents=True)
+        for width in (20, 30, 40):
+            Image.new("RGB", (width, 30), kind).save(tmp_path / "my pictures" / kind / f"{width}.png")
+    said = run("own_pictures.py", tmp_path / "my pictures", "--size", "8", "--steps", "3", "--out", tmp_path / "new")
+    assert "6 pictures in" in said
+    assert "step 3 of 3" in said
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"data.png", "samples.png", "run.safetensors"}
+    with Image.open(tmp_path / "new" / "data.png") as sheet:  # by name: blue, blue, blue, red, red, red
+        assert [sheet.convert("RGB").getpixel((20 * n + 8, 8)) for n in (0, 5)] == [(0, 0, 255), (255, 0, 0)]
 
 
 @pytest.mark.slow
