@@ -43,6 +43,7 @@ Share = named(Annotated[Real, Is[lambda number: 0 <= number <= 1]], "a number wi
 Whole = named(
     Annotated[Sequence, Is[lambda its: all(isinstance(one, Integral) for one in its)]], "a list of whole numbers"
 )
+Texts = named(str | Sequence[str], "a text, or a list of texts")
 RISES = Is[lambda its: len(its) > 0 and its[0] >= 1 and all(t < s for t, s in pairwise(its))]
 Rising = named(Annotated[Whole, RISES], "a list of increasing levels, all at least 1")
 Betas = named(

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from course_utils.text import TextEncoder
 from course_utils.unet import UNet
 
 
@@ -22,8 +23,9 @@ def save_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generat
     """Write the model and whatever else is passed; there is never half a file at `path`.
 
     Missing folders are created, and an existing file is replaced only once the new one is complete. The model's
-    `config` is saved with it, if it has one. `run`, a dict of text and numbers, says how it is trained, as `train`
-    notes it. OSError if the file can't be written, say because the disk is full; an existing file is left untouched.
+    `config` is saved with it, if it has one, and a TextEncoder's within it. `run`, a dict of text and numbers, says how
+    it is trained, as `train` notes it. OSError if the file can't be written, say because the disk is full; an existing
+    file is left untouched.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors["history"] = torch.tensor(history, dtype=torch.float64)
@@ -39,7 +41,7 @@ def save_checkpoint(path, model: nn.Module, *, ema=None, optimizer=None, generat
     parts = {"ema": ema, "optimizer": optimizer, "generator": generator}
     metadata = {
         "format": "course_utils checkpoint",
-        "config": json.dumps(getattr(model, "config", None), default=lambda module: type(module).__name__),
+        "config": json.dumps(getattr(model, "config", None), default=in_config),
         "holds": " ".join(name for name, part in parts.items() if part is not None),
         "run": json.dumps(run or {}),
     }
@@ -87,11 +89,18 @@ def load_unet(path) -> UNet:
     if isinstance(config["condition"], str):
         needs = f"needs a {config['condition']} for its condition, which is not in the file"
         raise ValueError(f"The UNet in {path} {needs}. Build the UNet with one, and use load_checkpoint.")
+    if isinstance(config["condition"], dict):
+        config["condition"] = TextEncoder(**config["condition"])
     model = UNet(**config)
     weights = part_of(tensors, "ema.") or part_of(tensors, "model.")
     check_same_shapes(path, weights, model)
     model.load_state_dict(weights)
     return model.eval()
+
+
+def in_config(module):
+    """What the configuration says about a condition's module: all that it takes to build it, or only its kind."""
+    return module.config if isinstance(module, TextEncoder) else type(module).__name__
 
 
 def read_checkpoint(path):

@@ -220,7 +220,8 @@ def train(
         condition: (N, ...), what the network is told about each image, such as its label; with a DataLoader, True to
             take the second part of each batch.
         drop: the share of conditions withheld, drawn afresh at every step, so that the network also learns to do
-            without; it is given the null condition instead.
+            without; it is given the null condition instead. A condition's module with a method withhold(condition,
+            share, generator) does that in its own way, as TextEncoder does for words and artist.
         loss: a function with `diffusion_loss`'s arguments, such as functools.partial(diffusion_loss, predicts=V).
         draw_t: draw_t(B, T, generator, device) -> levels (B,).
         clip: the largest allowed norm of the gradient; a longer gradient is scaled down to it.
@@ -335,14 +336,16 @@ def batches_of(data, model, condition, drop, batch_size, generator):
     else:
         check_batches(data, condition)
         pairs = loaded(data, model, condition)
-    null = getattr(getattr(model, "condition", None), "null", None)
+    embedder = getattr(model, "condition", None)
+    null = getattr(embedder, "null", None)
+    own = getattr(embedder, "withhold", None)  # one that withholds the parts of a condition independently
     if not 0 <= drop <= 1 or (drop > 0 and (condition is None or null is None)):
         raise WrongArgument(f"drop must be within 0 .. 1 (0 without a condition or a null one), but is {drop:g}.")
 
     def finished():
         for images, told in pairs:
             if drop > 0:
-                told = withhold(told, drop, null, generator)
+                told = own(told, drop, generator) if own else withhold(told, drop, null, generator)
             yield (scale(images) if images.dtype == torch.uint8 else images), told
 
     return finished()

@@ -1,5 +1,6 @@
-"""The network that predicts the noise: a UNet that is told the time (notebook 03)."""
+"""The network that predicts the noise: a UNet that is told the time (notebook 03), and words, too (notebook 12)."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -184,7 +185,7 @@ class UNet(nn.Module):
         multipliers: the width of each resolution, from the highest down, in units of base_channels.
         condition: what else the network is told: None, a number of classes, or a module that turns a batch of
             conditions into (B, time_dim), with an attribute `null`, the condition that stands for "not told". A call
-            without a condition uses that one.
+            without a condition uses that one. If the module gives tokens, (B, L, time_dim), you get a `TextUNet`.
         patch: the side of the squares that conv_in folds into channels; 1 leaves the pixels alone.
 
     x (B, in_channels, H, W) and t (B,) -> (B, in_channels, H, W); H and W are multiples of `side`, which is
@@ -236,6 +237,76 @@ class UNet(nn.Module):
             null = torch.as_tensor(self.condition.null, device=x.device)
             condition = null.expand(len(x), *null.shape)
         return embedding if condition is None else embedding + self.condition(condition)
+
+
+class CrossAttention(nn.Module):
+    """Every position of the picture looks at the tokens, and what it finds is added to it: same shape out as in.
+
+    Queries come from the picture, keys and values from the tokens (arXiv 2112.10752, section 3.3). A token of zeros is
+    padding, and no position looks at it; each picture needs one that is not. heads divides channels.
+    """
+
+    def __init__(self, channels, token_dim, heads=4):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key_value = nn.Linear(token_dim, 2 * channels)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Float[Tensor, "B C H W"], tokens: Float[Tensor, "B L token_dim"]):
+        tokens = getattr(tokens, "tokens", tokens)  # in a TextUNet they come with the embedding
+        query = self.query(self.norm(x)).flatten(2).unflatten(1, (self.heads, -1)).mT  # (B, heads, H * W, C / heads)
+        key, value = self.key_value(tokens).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        no_padding = (tokens != 0).any(dim=2)[:, None, None]  # (B, 1, 1, L): the same for all heads and positions
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=no_padding)
+        return x + self.out(found.mT.reshape(x.shape))
+
+
+class TextUNet(UNet):
+    """A UNet whose condition gives tokens, (B, L, time_dim): it is told their sum, and its picture looks at each.
+
+    There is one `CrossAttention` for each resolution, in the middle and after each doubling. They start at zero, so
+    that a new TextUNet is the UNet that is told the sum.
+    """
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        time_dim, up = 4 * self.config["base_channels"], []
+        self.middle.insert(2, CrossAttention(self.middle[1].out.out_channels, time_dim))
+        for block in self.up:
+            up.append(block)
+            if isinstance(block, Upsample):
+                up.append(CrossAttention(block.conv.out_channels, time_dim))
+        self.up = nn.ModuleList(up)
+
+    def embed(self, x, t, condition):
+        if condition is None:
+            null = torch.as_tensor(self.condition.null, device=x.device)
+            condition = null.expand(len(x), *null.shape)
+        tokens = self.condition(condition)
+        embedding = self.time(timestep_embedding(t, self.config["base_channels"]).to(x.dtype)) + tokens.sum(dim=1)
+        embedding.tokens = tokens  # every block is handed the embedding, and so the tokens, too
+        return embedding
+
+
+def gives_tokens(condition):
+    """Whether it is a module that gives tokens, (B, L, D), and not one embedding, (B, D): the null condition tells."""
+    if not isinstance(condition, nn.Module) or not hasattr(condition, "null"):
+        return False
+    device = next((weight.device for weight in condition.parameters()), None)
+    with torch.no_grad():
+        return condition(torch.as_tensor(condition.null, device=device)[None]).ndim == 3
+
+
+@functools.wraps(UNet.__init__)
+def unet_or_text_unet(cls, *args, **options):
+    """UNet(...) is a TextUNet if its condition gives tokens, as pathlib.Path(...) is a PosixPath."""
+    condition = options.get("condition", args[3] if len(args) > 3 else None)
+    return object.__new__(TextUNet if cls is UNet and gives_tokens(condition) else cls)
+
+
+UNet.__new__ = unet_or_text_unet
 
 
 def check_condition(model, condition, B=None):

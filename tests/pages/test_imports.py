@@ -17,6 +17,7 @@ NEEDS = {
     "sampling": set(),
     "guidance": set(),
     "solvers": set(),
+    "text": set(),
     "editing": set(),
     "interop": {"diffusers", "torchvision"},
     "scaling": set(),
