@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from course_utils.checkpoints import read_checkpoint
+from course_utils.checkpoints import read_checkpoint, save_checkpoint
+from course_utils.text import TextEncoder
+from course_utils.unet import UNet
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -52,6 +54,18 @@ def test_a_folder_of_pictures_is_shown_and_trained_on(tmp_path):
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"data.png", "samples.png", "run.safetensors"}
     with Image.open(tmp_path / "new" / "data.png") as sheet:  # by name: blue, blue, blue, red, red, red
         assert [sheet.convert("RGB").getpixel((20 * n + 8, 8)) for n in (0, 5)] == [(0, 0, 255), (255, 0, 0)]
+
+
+@pytest.mark.slow
+def test_words_are_drawn_and_unknown_ones_are_named(tmp_path):
+    encoder = TextEncoder(["red heart", "blue heart", "cat"], ["twemoji", "noto"], 32, tokens=True)
+    save_checkpoint(tmp_path / "text.safetensors", UNet(3, base_channels=8, condition=encoder))
+    texts, options = ["blue heart", "a cat"], ["--artist", "noto", "--steps", "3"]
+    files = ["--weights", tmp_path / "text.safetensors", "--out", tmp_path / "new" / "drawn.png"]
+    said = run("text_to_image.py", *texts, *options, *files)
+    assert said.splitlines()[0].endswith("ignores them: a")
+    with Image.open(tmp_path / "new" / "drawn.png") as sheet:
+        assert sheet.size == (4 * (4 * 34 - 2), 4 * (2 * 34 - 2))
 
 
 @pytest.mark.slow
