@@ -111,7 +111,7 @@ def check_side(name, images, model):
     if images.shape[2] % side or images.shape[3] % side:
         raise WrongArgument(
             f"{name} must have a height and width that are multiples of {side}, because this {type(model).__name__} "
-            f"divides them by that, but is {describe(images)}. Pad the images, or use fewer multipliers, "
+            f"divides them by that, but is {describe(images)}. Pad the images, or build it with fewer multipliers "
             "or a smaller patch."
         )
 
