@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from numbers import Integral, Real
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 import torch
 from beartype.door import is_bearable
@@ -49,6 +49,9 @@ Rising = named(Annotated[Whole, RISES], "a list of increasing levels, all at lea
 Betas = named(
     Annotated[Float[Tensor, " T_plus_1"], Is[are_betas]], "floats: first 0, then values strictly between 0 and 1"
 )
+Split = named(Literal["train", "pairs", "names"], '"train", "pairs" or "names"')
+Fit = named(Literal["crop", "pad"], '"crop" or "pad"')
+Divides64 = named(Annotated[Integral, Is[lambda size: size >= 1 and 64 % size == 0]], "a whole number that divides 64")
 Mask = named(Bool[Tensor, "..."] | Int[Tensor, "..."] | Float[Tensor, "..."], "a tensor of 0 and 1, not of pixels")
 # Anything with the two tables of a Gaussian path: the package's own class, or a learner's. (A Protocol would say the
 # same, but takes three times as long to check.)

@@ -1,4 +1,7 @@
-"""Fashion-MNIST, from the files in the repository; nothing is downloaded (data/README.md has source and licence)."""
+"""Fashion-MNIST and the emoji, from the files in the repository, and pictures of your own; nothing is downloaded.
+
+data/README.md has sources and licences.
+"""
 
 import gzip
 import hashlib
@@ -7,14 +10,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import torch
+import torch.nn.functional as F
 from filelock import FileLock
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from course_utils.annotations import Batch, Bytes, WrongArgument, advice, checked, describe
+from course_utils.annotations import Batch, Bytes, Divides64, Split, WrongArgument, advice, checked, describe
+from course_utils.pictures import picture_folder as picture_folder
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+ARTISTS = ("fluent", "noto", "blob", "twemoji", "emojitwo", "fxemoji")
+SPLITS = ("train", "pairs", "names")  # by their numbers in the file
 
 # name: md5 of the published .gz file, md5 of what it unpacks to
 FILES = {
@@ -23,6 +32,7 @@ FILES = {
     "t10k-images-idx3-ubyte": ("bef4ecab320f06d8554ea6380940ec79", "8181f5470baa50b63fa0f6fddb340f0a"),
     "t10k-labels-idx1-ubyte": ("bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965"),
 }
+EMOJI_MD5 = "dfd1e6e955e1cbfbee3800f4193d9a3d"
 
 
 def fashion_mnist(train=True, root=DATA):
@@ -37,6 +47,27 @@ def fashion_mnist(train=True, root=DATA):
 
     dataset = FashionMNIST(unpacked(Path(root)), train=train, download=False)
     return dataset.data[:, None], dataset.targets
+
+
+@checked
+def emoji(split: Split = "train", size: Divides64 = 32, root=DATA):
+    """Emoji of 1,125 things by six teams of artists. Give credit where you show them: data/emoji/LICENSES.md says how.
+
+    `split` is "train", 5,424 pictures; "pairs", 228 whose thing and whose artist are in "train", but not together; or
+    "names", 57 of 12 names that no other split has. `size` divides 64: each pixel is the mean of a square of pixels.
+
+    Returns images, (N, 3, size, size) uint8, their names, a list of N strings, and artists, (N,) int64; ARTISTS has the
+    artists' names.
+    """
+    path = Path(root) / "emoji" / "emoji64.npz"
+    check_file(path, EMOJI_MD5)
+    with np.load(path) as file:
+        chosen = file["split"] == SPLITS.index(split)
+        images = torch.from_numpy(file["images"][chosen]).permute(0, 3, 1, 2)
+        names = file["names"][file["concept"][chosen]].tolist()
+        artists = torch.from_numpy(file["vendor"][chosen]).long()
+    parts = [F.avg_pool2d(part.float(), 64 // size).round().byte() for part in images.split(500)]
+    return torch.cat(parts).contiguous(), names, artists
 
 
 @checked
@@ -115,12 +146,17 @@ def unpack(source, target, name):
     if md5(target / name) == after:  # another process was faster, or only one of the four was damaged
         return
     packed = source / f"{name}.gz"
-    advice = f"Restore it with `git checkout -- {packed}`, or clone the course again."
-    if not packed.is_file():
-        raise FileNotFoundError(f"The data file {packed} is missing. {advice}")
-    if md5(packed) != before:
-        raise ValueError(f"The data file {packed} is damaged: its md5 sum is {md5(packed)}, not {before}. {advice}")
+    check_file(packed, before)
     part = target / f"{name}.part"
     with gzip.open(packed) as compressed, part.open("wb") as plain:
         shutil.copyfileobj(compressed, plain)
     os.replace(part, target / name)
+
+
+def check_file(path, expected):
+    """Refuse a data file that is missing, or whose md5 sum is not the expected one."""
+    remedy = f"Restore it with `git checkout -- {path}`, or clone the course again."
+    if not path.is_file():
+        raise FileNotFoundError(f"The data file {path} is missing. {remedy}")
+    if (found := md5(path)) != expected:
+        raise ValueError(f"The data file {path} is damaged: its md5 sum is {found}, not {expected}. {remedy}")

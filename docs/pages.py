@@ -27,7 +27,7 @@ PARTS = {
         "workshop/*/*.md",
     ],
     "Package": ["docs/reference.rst"],
-    "More": ["benchmarks/README.md", "benchmarks/*.md", "data/README.md", "data/weights/README.md", "*.md"],
+    "More": ["benchmarks/README.md", "benchmarks/*.md", "data/README.md", "data/*/*.md", "*.md"],
 }
 
 

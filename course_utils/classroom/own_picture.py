@@ -14,11 +14,12 @@ import ipywidgets
 import numpy as np
 import torch
 from IPython.display import HTML, display
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from course_utils.classroom import plotting, widgets
 from course_utils.data import scale
 from course_utils.forward import add_noise
+from course_utils.pictures import colours
 
 SIDE = 28
 SCRIPT = Path(__file__).with_suffix(".js")
@@ -123,10 +124,7 @@ def from_file(content):
     """
     try:
         with warnings.catch_warnings(action="error"), Image.open(io.BytesIO(content)) as file:
-            picture = ImageOps.exif_transpose(file)  # upright, where a camera was held sideways
-            if picture.mode.startswith("I"):  # 16 bits for each pixel
-                picture = Image.fromarray((np.asarray(picture) / 257).astype("uint8"))
-            grey = on_a_background(picture.convert("RGBA"))
+            grey = on_a_background(colours(file))
     except Exception:  # damaged files raise nearly anything
         raise ValueError("I can't read that file as a picture. A PNG or JPEG file works: try another one?") from None
     grey.thumbnail((20 * SIDE, 20 * SIDE))

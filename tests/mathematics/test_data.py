@@ -13,11 +13,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torchvision.datasets import FashionMNIST
 
-from course_utils.data import CLASSES, DATA, fashion_mnist, scale, unscale
+from course_utils.data import ARTISTS, CLASSES, DATA, SPLITS, emoji, fashion_mnist, scale, unscale
 
 NAMES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
 NAME = NAMES[3]  # the smallest
@@ -114,6 +115,93 @@ def test_values_are_those_of_the_published_files(train):
 def test_classes_are_named_in_the_order_of_the_labels():
     assert len(CLASSES) == 10
     assert all(full.startswith(name) for full, name in zip(FashionMNIST.classes, CLASSES, strict=True))
+
+
+# The emoji
+
+
+@pytest.fixture(scope="module")
+def emoji_file():
+    """Everything in the file of the emoji, by name."""
+    with np.load(DATA / "emoji" / "emoji64.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.fixture(scope="module")
+def splits():
+    """Images at 32x32, names and artists of each split."""
+    return {split: emoji(split) for split in SPLITS}
+
+
+def test_emoji_are_bytes_in_colour_with_names_and_artists(splits):
+    assert {split: len(images) for split, (images, _, _) in splits.items()} == {
+        "train": 5424,
+        "pairs": 228,
+        "names": 57,
+    }
+    for images, names, artists in splits.values():
+        assert (images.shape, images.dtype) == ((len(images), 3, 32, 32), torch.uint8)
+        assert images.is_contiguous()
+        assert len(names) == len(images)
+        assert {type(name) for name in names} == {str}
+        assert (artists.shape, artists.dtype) == ((len(images),), torch.int64)
+        assert set(artists.tolist()) == set(range(len(ARTISTS)))
+
+
+def test_emoji_at_64_are_those_of_the_file(emoji_file):
+    images, names, artists = emoji("names", size=64)
+    rows = [
+        (emoji_file["names"][emoji_file["concept"][i]], emoji_file["vendors"][emoji_file["vendor"][i]], i)
+        for i in np.flatnonzero(emoji_file["split"] == 2)
+    ]
+    assert list(zip(names, (ARTISTS[artist] for artist in artists), strict=True)) == [row[:2] for row in rows]
+    for image, (*_, i) in zip(images, rows, strict=True):
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), emoji_file["images"][i])
+
+
+@pytest.mark.parametrize("size", [32, 16, 1])
+def test_a_pixel_of_a_smaller_emoji_is_the_mean_of_a_square(size):
+    large, small = (emoji("pairs", side)[0].numpy().astype(int) for side in (64, size))
+    k = 64 // size
+    sums = sum(large[:, :, i::k, j::k] for i in range(k) for j in range(k))
+    assert (2 * np.abs(k * k * small - sums)).max() <= k * k  # rounded to the nearest
+
+
+def test_artists_are_in_the_order_of_the_file(emoji_file):
+    assert tuple(emoji_file["vendors"]) == ARTISTS
+
+
+def test_what_is_held_out_is_new_and_its_parts_are_not(splits):
+    pairs = {split: set(zip(names, artists.tolist(), strict=True)) for split, (_, names, artists) in splits.items()}
+    names = {split: set(names) for split, (_, names, _) in splits.items()}
+    assert sum(map(len, pairs.values())) == len(set.union(*pairs.values())) == 5709
+    assert names["pairs"] <= names["train"]
+    assert len(names["names"]) == 12
+    assert not names["names"] & (names["train"] | names["pairs"])
+    words = {split: {word for name in its for word in re.findall(r"\w+", name)} for split, its in names.items()}
+    assert words["names"] <= words["train"]
+
+
+@pytest.fixture
+def copied_emoji(tmp_path):
+    (tmp_path / "emoji").mkdir()
+    return Path(shutil.copy(DATA / "emoji" / "emoji64.npz", tmp_path / "emoji"))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: truncate(path), lambda path: flip_a_byte(path)])
+def test_emoji_that_are_missing_or_damaged_are_refused_by_name(copied_emoji, damage):
+    damage(copied_emoji)
+    with pytest.raises((FileNotFoundError, ValueError), match=rf"{re.escape(str(copied_emoji))}.*git checkout"):
+        emoji(root=copied_emoji.parent.parent)
+
+
+@pytest.mark.parametrize("wrong", [dict(split="trian"), dict(split=0), dict(size=28), dict(size=128), dict(size=0)])
+def test_a_split_or_a_size_that_there_is_not_is_refused_by_name(wrong):
+    [(name, value)] = wrong.items()
+    with pytest.raises(
+        ValueError, match=f"emoji: {name} must be .*{'names' if name == 'split' else '64'}.* is {value!r}"
+    ):
+        emoji(**wrong)
 
 
 # To -1 .. 1 and back

@@ -26,6 +26,7 @@ NEEDS = {
     "checkpoints": set(),
     "evaluation": set(),
     "data": set(),
+    "pictures": set(),
     "classroom.doctor": set(),
     "classroom.plotting": {"matplotlib"},
 }
