@@ -11,16 +11,21 @@ import torch
 from test_mixture import LINE
 
 import bench
+import emoji_judge
 import recipe
 import report
 import rows
 import sampler_cost
 import solvers
 import unet_and_dit
+import words
+from course_utils.data import ARTISTS, scale
 from course_utils.mixture import exact_denoiser
 from course_utils.predictions import NOISE, V
 from course_utils.sampling import ddim_step, sample
 from course_utils.schedule import cosine_schedule, straight_path
+from course_utils.text import TextEncoder
+from course_utils.unet import UNet
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "benchmarks"
 
@@ -157,6 +162,131 @@ def test_a_floor_has_as_many_of_each_kind_as_the_rows():
         chosen = rows.some_of_each(labels, generator)
         assert len(chosen.unique()) == 2000
         assert labels[chosen].bincount().tolist() == [200] * 10
+
+
+# Pictures from words, in a small world: 20 things, each a pattern, that 4 artists draw with some noise of their own
+
+THINGS = [f"thing {number:02}" for number in range(20)]
+
+
+def drawings(seed=0, artists=4):
+    generator = torch.Generator().manual_seed(seed)
+    patterns = torch.randint(40, 216, (20, 3, 32, 32), generator=torch.Generator().manual_seed(100))
+    noise = torch.randint(-20, 21, (20, artists, 3, 32, 32), generator=generator)
+    images = (patterns[:, None] + noise).flatten(0, 1).to(torch.uint8)
+    return words.Drawings(images, [name for name in THINGS for _ in range(artists)], torch.arange(artists).repeat(20))
+
+
+class Judge:
+    """Sees 64 of the pixels, and takes for the thing and the artist those of the nearest drawing."""
+
+    def __init__(self, train):
+        self.known, self.artists = self.features(train.images / 127.5 - 1), train.artists
+
+    def features(self, x):
+        return x.flatten(1)[:, ::48]
+
+    def __call__(self, x):
+        near = -torch.cdist(self.features(x), self.known)
+        by_artist = torch.stack([near[:, self.artists == artist].amax(dim=1) for artist in range(4)], dim=1)
+        return near.unflatten(1, (20, 4)).amax(dim=2), by_artist
+
+
+@pytest.fixture
+def court():
+    train = drawings()
+    return words.Court(Judge(train), THINGS, train, train)
+
+
+def test_what_is_copied_is_right_and_near_and_what_is_new_is_right_and_not_near(court):
+    copied, new = (court.verdict(drawings(seed)) for seed in (0, 1))
+    assert (copied["top_1"], copied["top_5"], copied["artist"], copied["number"]) == (1, 1, 1, 80)
+    assert copied["fcd"] < 1e-4 < new["fcd"]
+    assert new["top_1"] == 1
+    for space in ("pixels", "features"):
+        assert copied[f"near, {space}"] == copied[f"very near, {space}"] == 1
+        # The nearest of four new drawings of a thing is nearer than most pairs, but not than nearly all.
+        assert new[f"very near, {space}"] < 0.4 < new[f"near, {space}"]
+
+
+def test_what_was_not_asked_for_is_wrong(court):
+    asked, artists = drawings(), torch.arange(4).repeat(20)
+    turned = words.Drawings(asked.images.roll(4, 0), asked.names, artists)  # everybody draws the thing before
+    assert court.verdict(turned)["top_1"] == 0
+    assert court.verdict(turned)["artist"] == 1
+    others = words.Drawings(asked.images, asked.names, artists.roll(1))
+    assert (court.verdict(others)["top_1"], court.verdict(others)["artist"]) == (1, 0)
+    noise = torch.randint(256, asked.images.shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    found = court.verdict(asked._replace(images=noise))
+    assert found["top_1"] < found["top_5"] < 0.5
+    assert found["near, pixels"] == found["near, features"] == 0
+
+
+def test_too_few_pictures_have_no_frechet_distance(court):
+    assert court.verdict(drawings().some(range(60)))["fcd"] is None
+
+
+def test_pictures_from_words_are_made_once_and_anew_for_other_weights(court, tmp_path, monkeypatch):
+    made = []
+
+    def pictures(network, drawings, **row):
+        made.append(row)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return drawings.images
+
+    monkeypatch.setattr(words, "pictures", pictures)
+    groups, file = dict.fromkeys(words.GROUPS, drawings()), tmp_path / "words.json"
+    with pytest.raises(KeyboardInterrupt):
+        words.fill(file, {"weights": "a"}, None, court, groups)
+    found = words.fill(file, {"weights": "a"}, None, court, groups)["rows"]
+    assert json.loads(file.read_text())["rows"] == found
+    assert len(made) == len(words.ROWS) + 1
+    assert [{name: row[name] for name in words.ROWS[0]} for row in found] == [*words.REAL, *words.ROWS]
+    real, drawn = found[1], found[3]  # who draws the real drawings scores what they do
+    assert {name: drawn[name] for name in drawn if name not in words.ROWS[0]}.items() <= real.items()
+    assert found[2]["number"] == 40  # of the held-out names, those by artists that the judge has not learnt from
+    words.fill(file, {"weights": "b"}, None, court, groups)
+    assert len(made) == 2 * len(words.ROWS) + 1
+
+
+def test_pictures_are_of_the_words_and_by_the_artist(monkeypatch):
+    told = TextEncoder(THINGS, ARTISTS, 32, tokens=True)
+    network = UNet(3, 8, (1, 2), condition=told)
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    monkeypatch.setattr(words, "STEPS", 3)
+    asked = drawings().some([0, 1, 4])
+    images = words.pictures(network, asked, words_scale=2, artist_scale=2, seed=0, group="held-out pairs")
+    assert (images.shape, images.dtype) == ((3, 3, 32, 32), torch.uint8)
+    for i, change in enumerate([dict(names=[*THINGS[5:6], *asked.names[1:]]), dict(artists=torch.tensor([0, 3, 0]))]):
+        others = words.pictures(network, asked._replace(**change), words_scale=2, artist_scale=2, seed=0)
+        assert [not torch.equal(a, b) for a, b in zip(images, others, strict=True)] == [i == j for j in range(3)]
+
+
+def test_the_judge_has_not_seen_the_held_out_drawings_that_count_as_real(monkeypatch):
+    sets = {split: drawings(seed, artists=6) for seed, split in enumerate(("train", "pairs", "names"))}
+    monkeypatch.setattr(emoji_judge, "emoji", sets.get)
+    images, names, artists = emoji_judge.drawings_to_learn()
+    assert len(images) == len(names) == len(artists) == 120 + 60
+    for new in (sets["pairs"].images, words.new_to_the_judge(sets["names"]).images):
+        assert not (images[:, None, 0, 0] == new[None, :, 0, 0]).all(dim=2).any()
+    assert emoji_judge.all_things() == THINGS
+
+
+@pytest.mark.slow
+def test_the_judge_learns_things_and_artists(tmp_path):
+    torch.manual_seed(0)
+    images = torch.full((6, 3, 32, 32), 255, dtype=torch.uint8)
+    images[:3, 0, 8:24, 8:24] = 0  # cyan squares by artist 0 ...
+    images[3:, 1, 8:24, 8:24] = 0  # ... and magenta ones,
+    images[[1, 2, 4, 5], :, 13:19, 13:19] = 0  # with a black middle by artist 1
+    names, artists = ["cyan"] * 3 + ["magenta"] * 3, torch.tensor([0, 1, 1] * 2)
+    judge = emoji_judge.trained_judge(images, names, artists, ["cyan", "magenta"], epochs=60)
+    emoji_judge.save_file(judge.state_dict(), tmp_path / "judge.safetensors")
+    things, hands = emoji_judge.load_judge(tmp_path / "judge.safetensors")(scale(images))
+    assert things.argmax(dim=1).tolist() == [0, 0, 0, 1, 1, 1]
+    assert hands.argmax(dim=1).tolist() == artists.tolist()
 
 
 def results():

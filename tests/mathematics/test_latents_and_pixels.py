@@ -5,12 +5,12 @@ import math
 import sys
 from functools import partial
 
-import emoji_judge
 import pytest
 import torch
-
-import latents_and_pixels as benchmark
 import train_latents
+
+import emoji_judge
+import latents_and_pixels as benchmark
 from course_utils.autoencoder import Autoencoder
 from course_utils.checkpoints import load_autoencoder, load_unet, read_run
 from course_utils.data import ARTISTS, scale

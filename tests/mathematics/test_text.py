@@ -8,9 +8,11 @@ from math import prod
 import pytest
 import torch
 import torch.nn.functional as F
+import train_text
 from torch import nn
 
 from course_utils.checkpoints import load_checkpoint, load_unet, save_checkpoint
+from course_utils.data import emoji
 from course_utils.predictions import VELOCITY
 from course_utils.schedule import straight_path
 from course_utils.text import PADDING, UNKNOWN, TextEncoder, Vocabulary, text_denoiser, tokenise
@@ -83,6 +85,12 @@ def test_padding_is_0_and_any_other_word_1():
     assert vocabulary.encode(["b a b"], length=2).tolist() == [[3, 2, 3]]  # nothing is cut off
     assert vocabulary.encode(["", ""]).shape == (2, 0)
     assert vocabulary.decode(torch.tensor([[2, UNKNOWN, 0]])) == ["a ?"]
+
+
+def test_the_words_of_held_out_names_are_among_those_to_learn():
+    words, *others = (Vocabulary(emoji(split)[1]).words for split in ("train", "pairs", "names"))
+    assert len(words) == 1156  # with padding and unknown words
+    assert {*others[0], *others[1]} <= set(words)
 
 
 # What the encoder makes of them
@@ -344,6 +352,30 @@ def test_guided_denoiser_combines_three_calls_and_clips_last(make_text_unet):
     assert (unclipped - expected).abs().max() < 1e-12
     plain = text_denoiser(model, path, told)(x, 700)
     assert (plain - both.clamp(-1, 1)).abs().max() < 1e-12
+
+
+@pytest.mark.slow
+def test_weights_are_trained_from_a_terminal(tmp_path, monkeypatch, capsys):
+    images, artists = torch.randint(256, (6, 3, 32, 32), dtype=torch.uint8), torch.arange(6)
+    monkeypatch.setattr(train_text, "emoji", lambda split: (images, NAMES, artists))
+    monkeypatch.setattr(train_text, "SHEET", ["red apple"])
+    monkeypatch.setattr("sys.argv", ["", "--steps", "3", "--channels", "8", "--out", str(tmp_path)])
+    for _ in range(2):  # the second time there is nothing left to do
+        train_text.main()
+        model = load_unet(tmp_path / "text.safetensors")
+        assert type(model) is TextUNet
+        assert model.condition.vocabulary.words == Vocabulary(NAMES).words
+        assert "3 of 3 steps of 32" in (tmp_path / "card.md").read_text()
+    assert (tmp_path / "samples.png").stat().st_size > 1000
+    assert "step 3 of 3" in capsys.readouterr().out
+
+
+def test_the_weights_that_it_ships_fit_into_12_mb():
+    with torch.device("meta"):
+        words = [f"w{number}" for number in range(1156)]
+        model = UNet(3, 48, train_text.MULTIPLIERS, TextEncoder(words, range(6), 192, tokens=True))
+    weights = 4 * sum(weight.numel() for weight in model.parameters())
+    assert weights + 100_000 < 12_000_000  # with the vocabulary and the losses
 
 
 @pytest.mark.slow
