@@ -54,6 +54,15 @@ def clipped(denoise: Callable):
     return lambda x_t, t: denoise(x_t, t).clamp(-1, 1)
 
 
+def asked_at_most(denoise: Callable, highest: Integral):
+    """The same denoiser, asked about level `highest` wherever a walk is above it: denoise(x_t, min(t, highest)).
+
+    A network that predicts the noise has its error divided by signal_rate_t, so near T its guess says nothing. A little
+    below, x_t looks much the same, and the guess is a picture. On the cosine schedule, take 980.
+    """
+    return lambda x_t, t: denoise(x_t, min(t, highest))
+
+
 @contextlib.contextmanager
 def evaluating(modules):
     """Eval mode inside; afterwards, each module is back in the mode it was in."""

@@ -6,8 +6,17 @@ import torch
 
 from course_utils.forward import add_noise, posterior, predict_noise, predict_x_0
 from course_utils.mixture import GaussianMixture, exact_denoiser
-from course_utils.sampling import ddim_encode, ddim_step, ddpm_step, denoiser, sample, sample_steps, spaced_levels
-from course_utils.schedule import linear_schedule
+from course_utils.sampling import (
+    asked_at_most,
+    ddim_encode,
+    ddim_step,
+    ddpm_step,
+    denoiser,
+    sample,
+    sample_steps,
+    spaced_levels,
+)
+from course_utils.schedule import cosine_schedule, linear_schedule
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 LEVELS = [(2, 1), (500, 499), (700, 200), (1000, 999), (1000, 1), (100, 80)]  # t, s
@@ -400,6 +409,21 @@ def test_ddim_ends_in_the_closed_form_of_one_gaussian(schedule, m, V, num_steps)
     denoise = exact_denoiser(one_gaussian(m, V), schedule)
     x_0 = sample(denoise, x_T.shape, schedule, ddim_step, num_steps=num_steps, x_T=x_T)
     assert (x_0 - (m + away)).abs().max() < 1e-12
+
+
+def test_asked_a_little_below_T_a_slip_in_the_noise_no_longer_decides_the_start():
+    """Data that are all at 0.5, and a network that takes the noise for 0.02 more than it is, within -1 .. 1."""
+    path, x_T = cosine_schedule(), randn(1000, 1)
+
+    def slips(x_t, t):
+        return predict_x_0(x_t, t, predict_noise(x_t, t, torch.full_like(x_t, 0.5), path) + 0.02, path).clamp(-1, 1)
+
+    lower = asked_at_most(slips, 980)
+    assert torch.equal(lower(x_T, 1000), slips(x_T, 980))
+    assert torch.equal(lower(x_T, 700), slips(x_T, 700))
+    assert (slips(x_T, 1000) + 1).abs().max() == 0  # at the wrong end of the range, whatever x_T is
+    slip = 0.02 * path.noise_rate[980] / path.signal_rate[980]
+    assert (lower(x_T, 1000) - (0.5 - slip)).abs().max() < 1e-12
 
 
 # Encoding
