@@ -1,8 +1,9 @@
-"""Type words, get pictures: four of each thing that you name, drawn by the network of notebook 12.
+"""Type words, get pictures: four of each thing that you name. Train the network first, in three hours on two cores:
 
+python scripts/train_text.py
 python examples/text_to_image.py "blue heart" "sleepy cat" --artist twemoji
 
-It learned from the emoji in data/emoji/, so whoever publishes its pictures gives credit as LICENSES.md says there.
+It learns from the emoji in data/emoji/, so whoever publishes its pictures gives credit as LICENSES.md says there.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import torch
 
 from course_utils.checkpoints import load_unet
 from course_utils.classroom.plotting import save_grid
-from course_utils.data import ARTISTS, DATA
+from course_utils.data import ARTISTS
 from course_utils.device import best_device
 from course_utils.sampling import sample
 from course_utils.schedule import straight_path
@@ -28,7 +29,7 @@ def main():
     parser.add_argument("--style", type=float, default=1.5, help="how closely to follow the artist (default: 1.5)")
     parser.add_argument("--steps", type=int, default=30, help="steps of DPM-Solver++ (default: 30)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other pictures (default: 0)")
-    parser.add_argument("--weights", type=Path, default=DATA / "weights" / "text.safetensors", help="a saved network")
+    parser.add_argument("--weights", type=Path, default=Path("runs/text/text.safetensors"), help="a saved network")
     parser.add_argument("--out", type=Path, default=Path("runs/text_to_image.png"), help="the file for the pictures")
     options = parser.parse_args()
 
