@@ -31,7 +31,7 @@ ROWS = [kind | dict(seed=seed) for kind in KINDS for seed in SEEDS]
 
 def main():
     path, device = cosine_schedule(), best_device()
-    network = load_unet(DATA / "weights" / "unet.safetensors").to(device)
+    network = load_unet(DATA / "weights" / "unet.safetensors").to(device, memory_format=torch.channels_last)
 
     def pictures(scale, levels, clip, seed):
         both = [denoiser(network, path, labels, clip=clip == "before") for labels in (LABELS, None)]

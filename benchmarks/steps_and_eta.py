@@ -26,7 +26,8 @@ ROWS = [dict(sampler=sampler, steps=steps, seed=seed) for sampler, steps in KIND
 
 def main():
     path, device = cosine_schedule(), best_device()
-    denoise = denoiser(load_unet(DATA / "weights" / "unet.safetensors").to(device), path, LABELS)
+    network = load_unet(DATA / "weights" / "unet.safetensors").to(device, memory_format=torch.channels_last)
+    denoise = denoiser(network, path, LABELS)
 
     def pictures(sampler, steps, seed):
         generator = torch.Generator().manual_seed(seed)

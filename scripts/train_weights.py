@@ -21,10 +21,16 @@ from course_utils.classroom.plotting import save_grid
 from course_utils.data import CLASSES, fashion_mnist
 from course_utils.device import best_device
 from course_utils.evaluation import quality
-from course_utils.sampling import ddim_step, denoiser, sample
+from course_utils.sampling import asked_at_most, ddim_step, denoiser, sample
 from course_utils.schedule import cosine_schedule
-from course_utils.training import EMA, progress_line, steps_in, train
+from course_utils.training import EMA, diffusion_loss, progress_line, steps_in, train
 from course_utils.unet import UNet
+
+SAMPLERS = {  # eta, and the highest level that the network is asked about
+    "DDIM": (0.0, 1000),
+    "DDIM, asked at most about 980": (0.0, 980),
+    "DDPM (eta = 1)": (1.0, 1000),
+}
 
 
 def main():
@@ -49,27 +55,31 @@ def main():
 
     checkpoint, start, ema = arguments.out / "checkpoint.safetensors", time.perf_counter(), EMA(model)
     options |= dict(lr=arguments.lr, ema=ema, checkpoint=checkpoint, callback=progress_line(planned["steps"]))
+    if arguments.top:
+        weight = 1 + (1 / schedule.snr).clamp(max=arguments.top).float().to(device)
+        options |= dict(loss=partial(diffusion_loss, weight=weight), clip=1.0)
     history = train(model, images, schedule, steps=planned["steps"], **options)
     planned["minutes"] += (time.perf_counter() - start) / 60
     plan.write_text(json.dumps(planned))
     save_checkpoint(arguments.out / "unet.safetensors", ema.model, history=earlier + history)
 
     network = load_unet(arguments.out / "unet.safetensors").to(device, memory_format=torch.channels_last)
-    save_grid(arguments.out / "samples.png", draw(network, schedule, device, 64, eta=1.0, num_steps=100))
+    save_grid(arguments.out / "samples.png", draw(network, schedule, device, 64, 1.0, 1000, num_steps=100))
     card = describe(arguments, network, planned, history)
-    for name, eta in {"DDIM": 0.0, "DDPM (eta = 1)": 1.0}.items():
-        found = quality(draw(network, schedule, device, arguments.samples, eta, num_steps=50))
+    for name, (eta, highest) in SAMPLERS.items():
+        found = quality(draw(network, schedule, device, arguments.samples, eta, highest, num_steps=50))
         figures = f"{found.fcd:.2f} | {found.floor:.2f} | {found.precision:.2f} | {found.recall:.2f}"
         card += f"| {name}, 50 steps | {figures} |\n"
     (arguments.out / "card.md").write_text(card)
     print(card)
 
 
-def draw(network, schedule, device, number, eta, num_steps):
+def draw(network, schedule, device, number, eta, highest, num_steps):
     """Samples, every class in turn, 100 at a time."""
     step, generator, parts = partial(ddim_step, eta=eta), torch.Generator().manual_seed(0), []
     for labels in (torch.arange(number, device=device) % len(CLASSES)).split(100):
-        denoise, shape = denoiser(network, schedule, condition=labels), (len(labels), 1, 28, 28)
+        denoise = asked_at_most(denoiser(network, schedule, condition=labels), highest)
+        shape = len(labels), 1, 28, 28
         parts.append(sample(denoise, shape, schedule, step, num_steps, generator=generator, device=device).cpu())
     return torch.cat(parts)
 
@@ -78,7 +88,8 @@ def describe(arguments, network, planned, history):
     """The card, as Markdown, up to the rows of the table of figures."""
     recent = history[-500:]
     steps = f"{len(history):,} of {planned['steps']:,} steps of {arguments.batch_size} images"
-    settings = f"Adam, learning rate at most {arguments.lr:g}, EMA 0.999, float32, seed {arguments.seed}"
+    weights = f", weights 1 + 1 / SNR, the latter at most {arguments.top:g}" if arguments.top else ""
+    settings = f"Adam, learning rate at most {arguments.lr:g}, EMA 0.999{weights}, float32, seed {arguments.seed}"
     start = f" after those of {arguments.start.name}" if arguments.start else ""
     return f"""| | |
 | --- | --- |
@@ -105,6 +116,7 @@ def parse():
     parser.add_argument("--channels", type=int, default=48, help="base_channels of the UNet (default: 48)")
     parser.add_argument("--batch-size", type=int, default=32, help="images per step (default: 32)")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="the highest learning rate (default: 0.0015)")
+    parser.add_argument("--top", type=float, help="weigh the loss by 1 + 1 / SNR, the latter at most this")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
     parser.add_argument("--samples", type=int, default=5000, help="samples to measure quality with (default: 5000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of training (default: 0)")

@@ -174,12 +174,12 @@ def quality_by_calls(rows, key):
 
 
 def at_the_target(rows, calls=10, target=50):
-    """Print DDIM's FCD with many calls, and the FCD with few for every solver and choice of levels, best first."""
+    """Print the FCD of DDIM with many calls, and below it, best first, of every curve with few."""
     found = summary(rows, "fcd")
-    if target not in found.get("DDIM", {}):
-        print("Not measured yet.")
-        return
+    many = {curve: at[target] for curve, at in found.items() if target in at and curve.startswith("DDIM")}
     few = {curve: at[calls] for curve, at in found.items() if calls in at}
-    print(f"{target} calls  DDIM: FCD {found['DDIM'][target][0]:.3f} ± {found['DDIM'][target][1]:.3f}")
-    for curve, (fcd, error) in sorted(few.items(), key=lambda pair: pair[1]):
-        print(f"{calls} calls  {curve}: FCD {fcd:.3f} ± {error:.3f}")
+    if not many:
+        print("Not measured yet.")
+    for number, curves in {target: many, calls: few}.items():
+        for curve, (fcd, error) in sorted(curves.items(), key=lambda pair: pair[1]):
+            print(f"{number} calls  {curve}: FCD {fcd:.3f} ± {error:.3f}")
