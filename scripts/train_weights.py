@@ -53,7 +53,7 @@ def main():
         plan.write_text(json.dumps({"steps": steps, "minutes": 0}))
     planned = json.loads(plan.read_text())
 
-    checkpoint, start, ema = arguments.out / "checkpoint.safetensors", time.perf_counter(), EMA(model)
+    checkpoint, start, ema = arguments.out / "checkpoint.safetensors", time.perf_counter(), EMA(model, arguments.decay)
     options |= dict(lr=arguments.lr, ema=ema, checkpoint=checkpoint, callback=progress_line(planned["steps"]))
     if arguments.top:
         weight = 1 + (1 / schedule.snr).clamp(max=arguments.top).float().to(device)
@@ -88,8 +88,8 @@ def describe(arguments, network, planned, history):
     """The card, as Markdown, up to the rows of the table of figures."""
     recent = history[-500:]
     steps = f"{len(history):,} of {planned['steps']:,} steps of {arguments.batch_size} images"
-    weights = f", weights 1 + 1 / SNR, the latter at most {arguments.top:g}" if arguments.top else ""
-    settings = f"Adam, learning rate at most {arguments.lr:g}, EMA 0.999{weights}, float32, seed {arguments.seed}"
+    settings = f"Adam, learning rate at most {arguments.lr:g}, EMA {arguments.decay:g}, float32, seed {arguments.seed}"
+    settings += f", weights 1 + 1 / SNR, the latter at most {arguments.top:g}" if arguments.top else ""
     start = f" after those of {arguments.start.name}" if arguments.start else ""
     return f"""| | |
 | --- | --- |
@@ -117,6 +117,7 @@ def parse():
     parser.add_argument("--batch-size", type=int, default=32, help="images per step (default: 32)")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="the highest learning rate (default: 0.0015)")
     parser.add_argument("--top", type=float, help="weigh the loss by 1 + 1 / SNR, the latter at most this")
+    parser.add_argument("--decay", type=float, default=0.999, help="of the average of weights (default: 0.999)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own choice)")
     parser.add_argument("--samples", type=int, default=5000, help="samples to measure quality with (default: 5000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of training (default: 0)")

@@ -66,7 +66,10 @@ PIECES = {
         "course_utils.predictions": {"v", "x_0_from_v", "x_0_from_velocity", "score"},
         "course_utils.training": {"normal_log_snr"},
     },
-    "10_fast_solvers": {"course_utils.solvers": {"heun_step", "dpm_solver_2m"}},
+    "10_fast_solvers": {
+        "course_utils.solvers": {"heun_step", "dpm_solver_2m"},
+        "course_utils.sampling": {"asked_at_most"},
+    },
     "11_editing": {"course_utils.editing": {"sdedit", "put_back", "inpaint_step", "noise_further", "anagram"}},
 }
 LEFT_OUT = {"exercise", "mistake", "lab"}  # cells with these tags are wrong, or unfinished, on purpose
