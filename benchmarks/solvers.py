@@ -8,7 +8,7 @@ the network twice a step, except for the last. DDIM and DDPM with even levels ar
 notebook 10 shows them together. "levels" says where the steps end:
 
 - even: evenly spaced, from 1000 down to 0;
-- from 980, power 0.7: from 980 on, and closer together near the noise;
+- from 980: evenly spaced, from 980 down to 0;
 - asked at 980: even, but above 980 the network is asked about level 980, as `asked_at_most` does;
 - straight: where the log-SNR is that of evenly spaced times on the straight path. Given the denoiser, DDIM with eta = 0
   depends on the log-SNRs that it visits, and on nothing else of the path. So with these levels (up to their rounding),
@@ -36,7 +36,7 @@ SOLVERS = {  # the step, made for one walk with this denoiser, and how many step
 
 
 def from_980(num_steps):
-    return (980 * torch.linspace(1, 0, num_steps + 1) ** 0.7).round().int().tolist()
+    return torch.linspace(980, 0, num_steps + 1).round().int().tolist()
 
 
 def straight(num_steps):
@@ -47,14 +47,14 @@ def straight(num_steps):
 LEVELS = {
     "even": lambda num_steps: spaced_levels(PATH, num_steps),
     "asked at 980": lambda num_steps: spaced_levels(PATH, num_steps),
-    "from 980, power 0.7": from_980,
+    "from 980": from_980,
     "straight": straight,
 }
 KINDS = [  # what the target needs first
     *[(solver, "asked at 980", 10) for solver in ("DDIM", "DPM-Solver++(2M)")],
     ("DDIM", "asked at 980", 50),
     *[(solver, "even", 10) for solver in ("Heun", "DPM-Solver++(2M)")],
-    ("DPM-Solver++(2M)", "from 980, power 0.7", 10),
+    ("DPM-Solver++(2M)", "from 980", 10),
     ("DDIM", "straight", 10),
     *[("DPM-Solver++(2M)", "asked at 980", calls) for calls in (20, 5)],
     *[(solver, "even", calls) for calls in (20, 5) for solver in ("Heun", "DPM-Solver++(2M)")],

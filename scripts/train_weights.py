@@ -23,13 +23,15 @@ from course_utils.device import best_device
 from course_utils.evaluation import quality
 from course_utils.sampling import asked_at_most, ddim_step, denoiser, sample
 from course_utils.schedule import cosine_schedule
+from course_utils.solvers import dpm_solver_2m
 from course_utils.training import EMA, diffusion_loss, progress_line, steps_in, train
 from course_utils.unet import UNet
 
-SAMPLERS = {  # eta, and the highest level that the network is asked about
-    "DDIM": (0.0, 1000),
-    "DDIM, asked at most about 980": (0.0, 980),
-    "DDPM (eta = 1)": (1.0, 1000),
+SAMPLERS = {  # the step, how many of them, and the highest level that the network is asked about
+    "DDIM, 50 steps": (ddim_step, 50, 1000),
+    "DDIM, 50 steps, asked at most about 980": (ddim_step, 50, 980),
+    "DPM-Solver++(2M), 20 steps, asked at most about 980": (dpm_solver_2m(), 20, 980),
+    "DDPM (eta = 1), 50 steps": (partial(ddim_step, eta=1.0), 50, 1000),
 }
 
 
@@ -63,29 +65,39 @@ def main():
     plan.write_text(json.dumps(planned))
     save_checkpoint(arguments.out / "unet.safetensors", ema.model, history=earlier + history)
 
-    network = load_unet(arguments.out / "unet.safetensors").to(device, memory_format=torch.channels_last)
-    save_grid(arguments.out / "samples.png", draw(network, schedule, device, 64, 1.0, 1000, num_steps=100))
-    card = describe(arguments, network, planned, history)
-    for name, (eta, highest) in SAMPLERS.items():
-        found = quality(draw(network, schedule, device, arguments.samples, eta, highest, num_steps=50))
-        figures = f"{found.fcd:.2f} | {found.floor:.2f} | {found.precision:.2f} | {found.recall:.2f}"
-        card += f"| {name}, 50 steps | {figures} |\n"
+    card = describe(arguments, ema.model, planned, history) + drawn_and_measured(arguments.out, arguments.samples)
     (arguments.out / "card.md").write_text(card)
     print(card)
 
 
-def draw(network, schedule, device, number, eta, highest, num_steps):
+def drawn_and_measured(folder, number):
+    """Draw with the weights in the folder: a grid into samples.png, and a table of quality, which is returned."""
+    network = load_unet(folder / "unet.safetensors").to(best_device(), memory_format=torch.channels_last)
+    save_grid(folder / "samples.png", draw(network, 64, partial(ddim_step, eta=1.0), 100, 1000))
+    table = f"""
+Figures of {number:,} samples, labels 0 .. 9 in turn, against the 10,000 test images:
+
+| sampler | FCD | its floor | precision | recall |
+| --- | --- | --- | --- | --- |
+"""
+    for name, how in SAMPLERS.items():
+        found = quality(draw(network, number, *how))
+        table += f"| {name} | {found.fcd:.2f} | {found.floor:.2f} | {found.precision:.2f} | {found.recall:.2f} |\n"
+    return table
+
+
+def draw(network, number, step, num_steps, highest):
     """Samples, every class in turn, 100 at a time."""
-    step, generator, parts = partial(ddim_step, eta=eta), torch.Generator().manual_seed(0), []
-    for labels in (torch.arange(number, device=device) % len(CLASSES)).split(100):
+    schedule, generator, parts = cosine_schedule(), torch.Generator().manual_seed(0), []
+    for labels in (torch.arange(number) % len(CLASSES)).split(100):
         denoise = asked_at_most(denoiser(network, schedule, condition=labels), highest)
-        shape = len(labels), 1, 28, 28
-        parts.append(sample(denoise, shape, schedule, step, num_steps, generator=generator, device=device).cpu())
+        shape, options = (len(labels), 1, 28, 28), dict(generator=generator, device=best_device())
+        parts.append(sample(denoise, shape, schedule, step, num_steps, **options).cpu())
     return torch.cat(parts)
 
 
 def describe(arguments, network, planned, history):
-    """The card, as Markdown, up to the rows of the table of figures."""
+    """The card, as Markdown, without the table of figures."""
     recent = history[-500:]
     steps = f"{len(history):,} of {planned['steps']:,} steps of {arguments.batch_size} images"
     settings = f"Adam, learning rate at most {arguments.lr:g}, EMA {arguments.decay:g}, float32, seed {arguments.seed}"
@@ -99,11 +111,6 @@ def describe(arguments, network, planned, history):
 | training | `train`: {steps}{start}, {settings} |
 | time | {planned["minutes"]:.0f} minutes, {arguments.threads or "all"} thread(s), {platform.processor() or "CPU"} |
 | loss | {sum(recent) / len(recent):.4f}, the mean of the last {len(recent)} steps |
-
-Figures of {arguments.samples:,} samples, labels 0 .. 9 in turn, against the 10,000 test images:
-
-| sampler | FCD | its floor | precision | recall |
-| --- | --- | --- | --- | --- |
 """
 
 

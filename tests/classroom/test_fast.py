@@ -8,7 +8,7 @@ import pytest
 from course_utils.classroom import plotting
 from course_utils.classroom.figures import fast
 
-BEST = "from 980, power 0.7"
+BEST = "from 980"
 
 
 def rows(solver, levels, calls, fcd, seeds=3):
